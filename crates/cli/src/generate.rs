@@ -1,0 +1,115 @@
+//! `halfdepth generate`: continues a text.
+
+use std::io::Write;
+
+use anyhow::Result;
+use clap::Args as ClapArgs;
+use halfdepth::chat::{Message, Role};
+use halfdepth::decode::{LaneStats, Turn, TurnRequest};
+use pollster::block_on;
+use serde::Serialize;
+
+use crate::model::{ModelArgs, clock_ms};
+use crate::sampling::SamplingArgs;
+
+/// Continues a text.
+#[derive(ClapArgs)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    sampling: SamplingArgs,
+    /// The text to continue
+    #[arg(long)]
+    prompt: String,
+    /// Put the prompt into the model's chat template, as a question
+    #[arg(long)]
+    chat: bool,
+    /// Tokens at most
+    #[arg(long, default_value_t = 128)]
+    max_tokens: usize,
+    /// Go on past end tokens
+    #[arg(long)]
+    ignore_eos: bool,
+    /// End the text where this comes up; may be given several times
+    #[arg(long)]
+    stop: Vec<String>,
+    /// One JSON object on one line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    prompt_ids: &'a [u32],
+    generated_ids: &'a [u32],
+    text: &'a str,
+    finish: Option<halfdepth::decode::Finish>,
+    plan: &'a str,
+    layers: &'a [usize],
+    device: &'a str,
+    timings: Timings,
+}
+
+#[derive(Serialize)]
+struct Timings {
+    load_ms: f64,
+    #[serde(flatten)]
+    stats: LaneStats,
+}
+
+/// Runs the verb.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let mut loaded = args.model.load()?;
+    let prompt = if args.chat {
+        loaded.chat_prompt(&[Message::new(Role::User, args.prompt.as_str())])?
+    } else {
+        loaded.tokenizer.encode(&args.prompt, true)?
+    };
+    let request = TurnRequest {
+        prompt: prompt.clone(),
+        sampling: args.sampling.sampling(),
+        max_tokens: args.max_tokens,
+        stop: args.stop.clone(),
+        ignore_end: args.ignore_eos,
+    };
+    let mut turn = block_on(Turn::start(
+        &mut loaded.lane,
+        &loaded.tokenizer,
+        request,
+        clock_ms,
+    ))?;
+    let mut text = String::new();
+    let mut stdout = std::io::stdout();
+    let finish = loop {
+        let step = block_on(turn.step(&mut loaded.lane, &loaded.tokenizer))?;
+        text.push_str(&step.text);
+        if !args.json {
+            write!(stdout, "{}", step.text)?;
+            stdout.flush()?;
+        }
+        if step.finish.is_some() {
+            break step.finish;
+        }
+    };
+    let plan = loaded.lane.plan();
+    if !args.json {
+        writeln!(stdout)?;
+        return Ok(());
+    }
+    let report = Report {
+        prompt_ids: &prompt,
+        generated_ids: turn.tokens(),
+        text: &text,
+        finish,
+        plan: &plan.name,
+        layers: &plan.layers,
+        device: &loaded.device,
+        timings: Timings {
+            load_ms: loaded.load_ms,
+            stats: turn.stats(),
+        },
+    };
+    writeln!(stdout, "{}", serde_json::to_string(&report)?)?;
+    Ok(())
+}

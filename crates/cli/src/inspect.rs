@@ -1,0 +1,104 @@
+//! `halfdepth inspect`: says what a model or a pack holds.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args as ClapArgs;
+use halfdepth::config::LlamaConfig;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::open::{self, Source};
+
+/// Says what a model or a pack holds.
+#[derive(ClapArgs)]
+pub(crate) struct Args {
+    /// A Hugging Face folder, a .gguf file, or a pack
+    model: PathBuf,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    kind: &'static str,
+    name: String,
+    parameters: u64,
+    config: &'a LlamaConfig,
+    chat_template: bool,
+    /// Bytes of the pack's files; `null` for a checkpoint.
+    bytes: Option<u64>,
+    plans: Vec<Value>,
+}
+
+/// Runs the verb.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let source = open::open(&args.model)?;
+    let report = match &source {
+        Source::Checkpoint(checkpoint) => Report {
+            kind: checkpoint.kind(),
+            name: args
+                .model
+                .file_name()
+                .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+            parameters: checkpoint.config().parameters(),
+            config: checkpoint.config(),
+            chat_template: checkpoint.chat_template().is_some(),
+            bytes: None,
+            plans: Vec::new(),
+        },
+        Source::Pack(_, manifest) => Report {
+            kind: "pack",
+            name: manifest.name().to_string(),
+            parameters: manifest.config().parameters(),
+            config: manifest.config(),
+            chat_template: manifest.chat_template().is_some(),
+            bytes: Some(manifest.files().iter().map(|file| file.bytes).sum()),
+            plans: manifest.plans().iter().map(|plan| json!(plan)).collect(),
+        },
+    };
+    if args.json {
+        println!("{}", serde_json::to_string(&report)?);
+        return Ok(());
+    }
+    let c = report.config;
+    println!(
+        "{} ({}): {:.1} M parameters",
+        report.name,
+        report.kind,
+        report.parameters as f64 / 1e6
+    );
+    println!(
+        "  layers {}, hidden size {}, intermediate size {}",
+        c.layers, c.hidden_size, c.intermediate_size
+    );
+    println!(
+        "  heads {} query, {} key-value, of {}",
+        c.heads, c.kv_heads, c.head_dim
+    );
+    println!(
+        "  vocabulary {}, context {}, head {}",
+        c.vocab_size,
+        c.context,
+        if c.tied_head { "tied" } else { "its own" }
+    );
+    println!(
+        "  chat template: {}",
+        if report.chat_template { "yes" } else { "no" }
+    );
+    if let Source::Pack(_, manifest) = &source {
+        println!(
+            "  {} bytes in {} files",
+            report.bytes.unwrap_or_default(),
+            manifest.files().len()
+        );
+        for plan in manifest.plans() {
+            let loss = plan
+                .cross_entropy
+                .map_or_else(|| "not measured".to_string(), |ce| format!("{ce:.4} nats"));
+            println!("  plan {}: layers {:?}, {loss}", plan.name, plan.layers);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! `halfdepth`: packs, inspects, serves and runs models at full and at half depth.
+
+mod chat;
+mod generate;
+mod inspect;
+mod model;
+mod open;
+mod pack;
+mod sampling;
+mod serve;
+
+use clap::{Parser, Subcommand};
+
+/// A large language model and its half-depth self.
+#[derive(Parser)]
+#[command(version, about, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Quantises a model into the files that a page fetches.
+    Pack(pack::Args),
+    /// Says what a model or a pack holds.
+    Inspect(inspect::Args),
+    /// Continues a text.
+    Generate(generate::Args),
+    /// Talks with a model in the terminal.
+    Chat(chat::Args),
+    /// Serves a pack to a page, with ranges and CORS.
+    Serve(serve::Args),
+}
+
+fn main() -> std::process::ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_env("HALFDEPTH_LOG"))
+        .with_writer(std::io::stderr)
+        .init();
+    let result = match Cli::parse().verb {
+        Verb::Pack(args) => pack::run(&args),
+        Verb::Inspect(args) => inspect::run(&args),
+        Verb::Generate(args) => generate::run(&args),
+        Verb::Chat(args) => chat::run(&args),
+        Verb::Serve(args) => serve::run(&args),
+    };
+    match result {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

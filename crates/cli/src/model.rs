@@ -1,0 +1,242 @@
+//! In: a model's path and how to run it. Out: the model on a device, its tokenizer and its plans.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use clap::{Args, ValueEnum};
+use halfdepth::chat::{ChatTemplate, Message};
+use halfdepth::checkpoint::Checkpoint;
+use halfdepth::decode::{self, Device, Lane};
+use halfdepth::model::{Llama, LlamaBuilder};
+use halfdepth::pack::Manifest;
+use halfdepth::plan::LayerPlan;
+use halfdepth::quant::Format;
+use halfdepth::tokenizer::Tokenizer;
+use halfdepth::weights::{FormatChoice, HeadWeights, LayerWeights, embedding_from_checkpoint};
+use indicatif::{ProgressBar, ProgressStyle};
+use pollster::block_on;
+
+use crate::open::{self, Source};
+
+/// Which model, which layers, which device.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ModelArgs {
+    /// A Hugging Face folder, a .gguf file, or a pack
+    pub(crate) model: PathBuf,
+    /// A plan of the pack, or `full` or `half` (the simple half: the deepest layers but the last left out)
+    #[arg(long, conflicts_with = "drop")]
+    pub(crate) plan: Option<String>,
+    /// Layers to leave out, counted from 0: `--drop 4,5,6`
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) drop: Vec<usize>,
+    /// Where to run; `auto` takes a GPU where there is one
+    #[arg(long, value_enum, default_value_t = DeviceChoice::Auto)]
+    pub(crate) device: DeviceChoice,
+    /// Run a checkpoint in f32 instead of quantising it as `pack` does
+    #[arg(long)]
+    pub(crate) dense: bool,
+    /// Positions to allocate; at most what the model was trained for
+    #[arg(long, default_value_t = 4096)]
+    pub(crate) context: usize,
+}
+
+/// Where to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DeviceChoice {
+    /// A GPU where there is one, else the CPU.
+    Auto,
+    /// Burn's CPU backend: slow, and the reference.
+    Cpu,
+    /// wgpu.
+    Gpu,
+}
+
+/// A model ready to run.
+pub(crate) struct Loaded {
+    pub(crate) lane: Lane,
+    pub(crate) tokenizer: Tokenizer,
+    pub(crate) template: Option<ChatTemplate>,
+    pub(crate) device: String,
+    pub(crate) load_ms: f64,
+}
+
+impl ModelArgs {
+    /// Opens the model and makes a lane of it.
+    pub(crate) fn load(&self) -> Result<Loaded> {
+        let begun = Instant::now();
+        let source = open::open(&self.model)?;
+        let (device, device_name) = self.device.open()?;
+        let (model, tokenizer, template) = match &source {
+            Source::Checkpoint(checkpoint) => {
+                let tokenizer = open::tokenizer(checkpoint)?;
+                let special = checkpoint.special();
+                let template = template(
+                    checkpoint.chat_template(),
+                    special.bos.as_deref(),
+                    special.eos.as_deref(),
+                )?;
+                (
+                    from_checkpoint(checkpoint, self.dense, &device)?,
+                    tokenizer,
+                    template,
+                )
+            }
+            Source::Pack(folder, manifest) => {
+                if self.dense {
+                    bail!(
+                        "--dense needs a checkpoint; {} is a pack, which is quantised already",
+                        self.model.display()
+                    );
+                }
+                let special = manifest.special();
+                let template = template(
+                    manifest.chat_template(),
+                    special.bos.as_deref(),
+                    special.eos.as_deref(),
+                )?;
+                let (model, tokenizer) = from_pack(folder, manifest, &device)?;
+                (model, tokenizer, template)
+            }
+        };
+        tokenizer.fits(model.config().vocab_size)?;
+        let plan = self.choose_plan(&source, model.config().layers)?;
+        let lane = block_on(Lane::new(&model, plan, self.context))?;
+        let load_ms = begun.elapsed().as_secs_f64() * 1000.0;
+        Ok(Loaded {
+            lane,
+            tokenizer,
+            template,
+            device: device_name,
+            load_ms,
+        })
+    }
+
+    fn choose_plan(&self, source: &Source, layers: usize) -> Result<LayerPlan> {
+        if !self.drop.is_empty() {
+            return Ok(LayerPlan::without(layers, &self.drop)?);
+        }
+        let name = self.plan.as_deref().unwrap_or("full");
+        match (source, name) {
+            (Source::Pack(_, manifest), name) => Ok(manifest.plan(name)?),
+            (_, "full") => Ok(LayerPlan::full(layers)?),
+            (_, "half") => Ok(LayerPlan::simple(layers, layers / 2)?),
+            _ => bail!(
+                "a checkpoint has the plans `full` and `half`; leave layers out by number with --drop"
+            ),
+        }
+    }
+}
+
+impl DeviceChoice {
+    /// Opens the device; the second value names it.
+    pub(crate) fn open(self) -> Result<(Device, String)> {
+        if self == Self::Cpu {
+            return Ok((decode::cpu(), "cpu".to_string()));
+        }
+        match block_on(decode::open_gpu()) {
+            Ok((device, info)) => Ok((device, info.name)),
+            Err(error) if self == Self::Gpu => Err(error.into()),
+            Err(_) => Ok((decode::cpu(), "cpu".to_string())),
+        }
+    }
+}
+
+impl Loaded {
+    /// A conversation as the model reads it.
+    pub(crate) fn chat_prompt(&self, messages: &[Message]) -> Result<Vec<u32>> {
+        let template = self
+            .template
+            .as_ref()
+            .context("this model has no chat template; leave --chat out, or use `generate`")?;
+        Ok(self
+            .tokenizer
+            .encode(&template.render(messages, true)?, false)?)
+    }
+}
+
+/// Milliseconds, for the library that has no clock of its own.
+pub(crate) fn clock_ms() -> f64 {
+    use std::sync::OnceLock;
+    static BEGUN: OnceLock<Instant> = OnceLock::new();
+    BEGUN.get_or_init(Instant::now).elapsed().as_secs_f64() * 1000.0
+}
+
+/// A bar on stderr, where that is a terminal.
+pub(crate) fn progress(total: usize, what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new(total as u64).with_message(what);
+    if let Ok(style) = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {eta}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn from_checkpoint(checkpoint: &Checkpoint, dense: bool, device: &Device) -> Result<Arc<Llama>> {
+    let (ends, layers) = formats(checkpoint, dense);
+    let config = checkpoint.config();
+    let mut builder = LlamaBuilder::new(config.clone(), device);
+    let bar = progress(config.layers + 1, "loading");
+    builder.embedding(embedding_from_checkpoint(checkpoint, ends)?)?;
+    builder.head(HeadWeights::from_checkpoint(checkpoint, ends)?)?;
+    bar.inc(1);
+    for layer in 0..config.layers {
+        builder.layer(
+            layer,
+            LayerWeights::from_checkpoint(checkpoint, layer, layers)?,
+        )?;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(Arc::new(builder.build()?))
+}
+
+/// Formats of the ends (embedding, head) and of the layers. A GGUF file is run in the formats it holds.
+fn formats(checkpoint: &Checkpoint, dense: bool) -> (FormatChoice, FormatChoice) {
+    match (dense, checkpoint.kind()) {
+        (true, _) => (FormatChoice::Dense, FormatChoice::Dense),
+        (false, "gguf") => (FormatChoice::Native, FormatChoice::Native),
+        (false, _) => (
+            FormatChoice::Quantised(Format::Q8),
+            FormatChoice::Quantised(Format::Q4),
+        ),
+    }
+}
+
+pub(crate) fn from_pack(
+    folder: &std::path::Path,
+    manifest: &Manifest,
+    device: &Device,
+) -> Result<(Arc<Llama>, Tokenizer)> {
+    use halfdepth::pack::Role;
+    let mut builder = LlamaBuilder::new(manifest.config().clone(), device);
+    let mut tokenizer = None;
+    let files = manifest.files();
+    let bar = progress(files.len(), "loading");
+    for info in files {
+        let bytes = open::map(&folder.join(&info.file))?;
+        match info.role {
+            Role::Tokenizer => {
+                tokenizer = Some(Tokenizer::from_json(manifest.read_tokenizer(bytes)?)?)
+            }
+            Role::Embedding => builder.embedding(manifest.read_embedding(bytes)?)?,
+            Role::Head => builder.head(manifest.read_head(bytes)?)?,
+            Role::Layer(layer) => builder.layer(layer, manifest.read_layer(layer, bytes)?)?,
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let tokenizer = tokenizer.context("the pack names no tokenizer")?;
+    Ok((Arc::new(builder.build()?), tokenizer))
+}
+
+fn template(
+    source: Option<&str>,
+    bos: Option<&str>,
+    eos: Option<&str>,
+) -> Result<Option<ChatTemplate>> {
+    Ok(source
+        .map(|source| ChatTemplate::new(source, bos, eos))
+        .transpose()?)
+}

@@ -1,0 +1,243 @@
+//! The engine: one pack on one device, and the lanes over it.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use halfdepth::chat::{ChatTemplate, Message};
+use halfdepth::decode::{self, Device, GpuInfo, Lane, Turn, TurnRequest};
+use halfdepth::model::{Llama, LlamaBuilder};
+use halfdepth::pack::{Manifest, Role};
+use halfdepth::tokenizer::Tokenizer;
+use serde::Serialize;
+use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen::{JsCast, JsValue};
+
+use crate::boundary::{Adapter, Failure, Memory, PackInfo, Request, Started};
+
+thread_local! {
+    /// The device is asked for once: a second pack opened in the same worker uses it too.
+    static GPU: RefCell<Option<(Device, GpuInfo)>> = const { RefCell::new(None) };
+}
+
+/// Positions that a lane holds at most; a longer context costs memory that a page does not have.
+const LARGEST_CONTEXT: usize = 4096;
+
+/// One pack on one device.
+#[wasm_bindgen]
+pub struct Engine {
+    manifest: Manifest,
+    gpu: GpuInfo,
+    missing: Vec<String>,
+    builder: Option<LlamaBuilder>,
+    model: Option<Arc<Llama>>,
+    tokenizer: Option<Tokenizer>,
+    template: Option<ChatTemplate>,
+    lanes: Vec<(Lane, Option<Turn>)>,
+}
+
+#[wasm_bindgen]
+impl Engine {
+    /// Parses and checks a manifest and asks for a device.
+    pub async fn open(manifest: Vec<u8>) -> Result<Engine, JsValue> {
+        Ok(Self::open_pack(&manifest).await?)
+    }
+
+    /// The device.
+    pub fn adapter(&self) -> Result<JsValue, JsValue> {
+        to_js(&Adapter::from(&self.gpu))
+    }
+
+    /// What the manifest says.
+    pub fn pack(&self) -> Result<JsValue, JsValue> {
+        to_js(&PackInfo::from(&self.manifest))
+    }
+
+    /// Verifies and uploads one file of the pack; says whether all are in.
+    pub fn load(&mut self, file: &str, bytes: &[u8]) -> Result<bool, JsValue> {
+        Ok(self.load_file(file, bytes)?)
+    }
+
+    /// A lane that runs the layers of a plan over the shared weights.
+    #[wasm_bindgen(js_name = addLane)]
+    pub async fn add_lane(&mut self, plan: &str) -> Result<usize, JsValue> {
+        let plan = self.manifest.plan(plan).map_err(Failure::from)?;
+        let model = self.model()?;
+        let lane = Lane::new(model, plan, LARGEST_CONTEXT)
+            .await
+            .map_err(Failure::from)?;
+        self.lanes.push((lane, None));
+        Ok(self.lanes.len() - 1)
+    }
+
+    /// Reads a conversation and picks the first token of its answer.
+    #[wasm_bindgen(js_name = startTurn)]
+    pub async fn start_turn(&mut self, lane: usize, request: JsValue) -> Result<JsValue, JsValue> {
+        let request: Request = serde_wasm_bindgen::from_value(request).map_err(Failure::from)?;
+        to_js(&self.start(lane, request).await?)
+    }
+
+    /// The next tokens of a lane's answer.
+    pub async fn step(&mut self, lane: usize) -> Result<JsValue, JsValue> {
+        let tokenizer = self.tokenizer.as_ref().ok_or_else(not_loaded)?;
+        let (lane, turn) = self.lanes.get_mut(lane).ok_or_else(|| no_lane(lane))?;
+        let turn = turn
+            .as_mut()
+            .ok_or_else(|| Failure::new("InvalidRequest", "no turn was started on this lane"))?;
+        to_js(&turn.step(lane, tokenizer).await.map_err(Failure::from)?)
+    }
+
+    /// Bytes on the device.
+    pub fn memory(&self) -> Result<JsValue, JsValue> {
+        to_js(&Memory {
+            weight_bytes: self.model.as_ref().map_or(0, |model| model.weight_bytes()),
+            lane_bytes: self.lanes.iter().map(|(lane, _)| lane.bytes()).collect(),
+        })
+    }
+}
+
+impl Engine {
+    async fn open_pack(manifest: &[u8]) -> Result<Self, Failure> {
+        let manifest = Manifest::parse(manifest)?;
+        let special = manifest.special();
+        let template = manifest
+            .chat_template()
+            .map(|source| ChatTemplate::new(source, special.bos.as_deref(), special.eos.as_deref()))
+            .transpose()?;
+        let (device, gpu) = device().await?;
+        Ok(Self {
+            gpu,
+            missing: manifest.files().into_iter().map(|info| info.file).collect(),
+            builder: Some(LlamaBuilder::new(manifest.config().clone(), &device)),
+            model: None,
+            tokenizer: None,
+            template,
+            lanes: Vec::new(),
+            manifest,
+        })
+    }
+
+    fn load_file(&mut self, file: &str, bytes: &[u8]) -> Result<bool, Failure> {
+        let roles: Vec<Role> = self
+            .manifest
+            .files()
+            .into_iter()
+            .filter(|info| info.file == file)
+            .map(|info| info.role)
+            .collect();
+        if roles.is_empty() {
+            return Err(Failure::new(
+                "InvalidRequest",
+                format!("{file} is no file of this pack"),
+            ));
+        }
+        let builder = self
+            .builder
+            .as_mut()
+            .ok_or_else(|| Failure::new("InvalidRequest", "every file is in already"))?;
+        // Layers with equal weights share a file.
+        for role in roles {
+            match role {
+                Role::Tokenizer => {
+                    let tokenizer = Tokenizer::from_json(self.manifest.read_tokenizer(bytes)?)?;
+                    tokenizer.fits(self.manifest.config().vocab_size)?;
+                    self.tokenizer = Some(tokenizer);
+                }
+                Role::Embedding => builder.embedding(self.manifest.read_embedding(bytes)?)?,
+                Role::Head => builder.head(self.manifest.read_head(bytes)?)?,
+                Role::Layer(layer) => {
+                    builder.layer(layer, self.manifest.read_layer(layer, bytes)?)?
+                }
+            }
+        }
+        self.missing.retain(|missing| missing != file);
+        if !self.missing.is_empty() {
+            return Ok(false);
+        }
+        if let Some(builder) = self.builder.take() {
+            self.model = Some(Arc::new(builder.build()?));
+        }
+        Ok(true)
+    }
+
+    async fn start(&mut self, lane: usize, request: Request) -> Result<Started, Failure> {
+        let prompt = self.prompt(&request.messages)?;
+        let tokenizer = self.tokenizer.as_ref().ok_or_else(not_loaded)?;
+        let (lane, turn) = self.lanes.get_mut(lane).ok_or_else(|| no_lane(lane))?;
+        let request = TurnRequest {
+            prompt,
+            sampling: request.sampling,
+            max_tokens: request.max_tokens,
+            stop: request.stop,
+            ignore_end: false,
+        };
+        let started = Turn::start(lane, tokenizer, request, now_ms).await?;
+        let stats = started.stats();
+        *turn = Some(started);
+        Ok(Started {
+            prompt_tokens: stats.prompt_tokens,
+            reused_tokens: stats.reused_tokens,
+            context_left: lane.context() - stats.prompt_tokens,
+        })
+    }
+
+    /// The conversation as the model reads it. A model without a chat template continues the last message.
+    fn prompt(&self, messages: &[Message]) -> Result<Vec<u32>, Failure> {
+        let tokenizer = self.tokenizer.as_ref().ok_or_else(not_loaded)?;
+        match &self.template {
+            // The template writes the special tokens itself.
+            Some(template) => Ok(tokenizer.encode(&template.render(messages, true)?, false)?),
+            None => {
+                let text = messages
+                    .last()
+                    .map_or("", |message| message.content.as_str());
+                Ok(tokenizer.encode(text, true)?)
+            }
+        }
+    }
+
+    fn model(&self) -> Result<&Arc<Llama>, Failure> {
+        self.model.as_ref().ok_or_else(not_loaded)
+    }
+}
+
+async fn device() -> Result<(Device, GpuInfo), Failure> {
+    if let Some(open) = GPU.with_borrow(Clone::clone) {
+        return Ok(open);
+    }
+    let opened = decode::open_gpu().await?;
+    GPU.set(Some(opened.clone()));
+    Ok(opened)
+}
+
+/// Milliseconds since the worker began. `Date` would do, but it knows whole milliseconds only.
+fn now_ms() -> f64 {
+    thread_local! {
+        static CLOCK: Option<web_sys::Performance> =
+            js_sys::global().dyn_into::<web_sys::WorkerGlobalScope>().ok().and_then(|scope| scope.performance());
+    }
+    CLOCK.with(|clock| {
+        clock
+            .as_ref()
+            .map_or_else(js_sys::Date::now, web_sys::Performance::now)
+    })
+}
+
+fn not_loaded() -> Failure {
+    Failure::new(
+        "InvalidRequest",
+        "the pack is not loaded yet; load every file first",
+    )
+}
+
+fn no_lane(lane: usize) -> Failure {
+    Failure::new(
+        "InvalidRequest",
+        format!("there is no lane {lane}; add it first"),
+    )
+}
+
+fn to_js(value: &impl Serialize) -> Result<JsValue, JsValue> {
+    // Numbers as numbers: JSON-compatible, so that a u64 is no BigInt.
+    let serializer = serde_wasm_bindgen::Serializer::json_compatible();
+    Ok(value.serialize(&serializer).map_err(Failure::from)?)
+}

@@ -1,0 +1,26 @@
+import js from "@eslint/js";
+import ts from "typescript-eslint";
+
+export default ts.config(
+  { ignores: ["dist/", "target/", "www/wasm/", "www/dev/", "node_modules/", "test-results/"] },
+  js.configs.recommended,
+  ...ts.configs.strictTypeChecked,
+  ...ts.configs.stylisticTypeChecked,
+  {
+    languageOptions: {
+      parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname },
+    },
+    rules: {
+      // Numbers are shown all over the page.
+      "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true }],
+      // Lit calls listeners on the component that renders them.
+      "@typescript-eslint/unbound-method": "off",
+      // Lit's event bindings take async methods; they handle their own errors.
+      "@typescript-eslint/no-misused-promises": ["error", { checksVoidReturn: false }],
+    },
+  },
+  // Plain scripts run as they stand and have no types to check.
+  { files: ["**/*.js", "**/*.mjs"], ...ts.configs.disableTypeChecked },
+  // Some run in Node, some in the page, some in the worker.
+  { files: ["**/*.js", "**/*.mjs"], rules: { "no-undef": "off" } },
+);

@@ -1,0 +1,349 @@
+//! In: token ids. Out: the tokens a model picks after them. A lane is one layer plan with its own cache, over shared weights.
+//!
+//! On the GPU every pass is captured once as a graph and replayed: the CPU only asks for tokens, several at a time.
+
+use std::sync::Arc;
+
+use burn::tensor::{ExecutionError, Tensor};
+use cubecl::client::Graph;
+
+use super::DecodeError;
+use super::device::{client, write_words};
+use crate::kernels::RING;
+use crate::model::{Cache, Control, Llama, Workspace};
+use crate::plan::LayerPlan;
+
+/// Tokens of one prefill pass. Short enough that a pass never holds the GPU for long.
+const PREFILL_ROWS: usize = 32;
+
+/// One layer plan at work: cache, workspace and graphs of its own; the weights are the model's.
+#[derive(Debug)]
+pub struct Lane {
+    model: Arc<Llama>,
+    plan: LayerPlan,
+    cache: Cache,
+    control: Control,
+    decode_work: Workspace,
+    prefill_work: Workspace,
+    graphs: Option<Graphs>,
+    /// Tokens whose keys and values are in the cache.
+    cached: Vec<u32>,
+    /// The token picked after them, once it has been read back.
+    picked: Option<u32>,
+}
+
+/// The captured passes. They point at buffers of the lane that owns them, so they live and die with it.
+#[derive(Debug)]
+struct Graphs {
+    /// One token through body and head.
+    decode: Graph,
+    /// Up to [`PREFILL_ROWS`] tokens through the body.
+    prefill: Graph,
+    /// The last prefilled row through the head.
+    finish: Graph,
+}
+
+impl Lane {
+    /// Allocates a lane for `context` positions and, on a GPU, compiles and captures its passes.
+    ///
+    /// # Errors
+    /// The plan or the context does not fit the model, or the device refused.
+    pub async fn new(
+        model: &Arc<Llama>,
+        plan: LayerPlan,
+        context: usize,
+    ) -> Result<Self, DecodeError> {
+        let config = model.config();
+        if let Some(&last) = plan.layers.last()
+            && last >= config.layers
+        {
+            return Err(DecodeError::Plan {
+                plan: plan.name,
+                layer: last,
+                layers: config.layers,
+            });
+        }
+        let device = model.device();
+        let context = context.min(config.context);
+        let mut lane = Self {
+            cache: Cache::new(config, plan.layers.len(), context, device),
+            control: Control::new(config, PREFILL_ROWS, device),
+            decode_work: Workspace::new(config, context, 1, 1, device),
+            prefill_work: Workspace::new(config, context, PREFILL_ROWS, 1, device),
+            graphs: None,
+            cached: Vec::new(),
+            picked: None,
+            plan,
+            model: Arc::clone(model),
+        };
+        lane.capture().await?;
+        Ok(lane)
+    }
+
+    /// The plan that runs.
+    pub fn plan(&self) -> &LayerPlan {
+        &self.plan
+    }
+
+    /// The model whose weights it uses.
+    pub fn model(&self) -> &Arc<Llama> {
+        &self.model
+    }
+
+    /// Whether passes are replayed from graphs: on a GPU.
+    pub fn is_captured(&self) -> bool {
+        self.graphs.is_some()
+    }
+
+    /// Positions that the cache holds.
+    pub fn context(&self) -> usize {
+        self.cache.context()
+    }
+
+    /// Tokens in the cache.
+    pub fn cached(&self) -> &[u32] {
+        &self.cached
+    }
+
+    /// Bytes that this lane adds on the device: cache and workspace, no weights.
+    pub fn bytes(&self) -> usize {
+        self.cache.bytes()
+            + self.decode_work.bytes()
+            + self.prefill_work.bytes()
+            + 4 * (PREFILL_ROWS + 2 + 3 + RING)
+    }
+
+    /// Forgets every token after the first `len`.
+    pub fn truncate(&mut self, len: usize) {
+        self.cached.truncate(len);
+        self.picked = None;
+    }
+
+    /// Runs `tokens` through the layers and picks the likeliest token after them.
+    ///
+    /// # Errors
+    /// They do not fit the context, or an id is none of the vocabulary's.
+    pub async fn prefill(&mut self, tokens: &[u32]) -> Result<(), DecodeError> {
+        let (used, context) = (self.cached.len() + tokens.len(), self.context());
+        if used > context {
+            return Err(DecodeError::ContextFull {
+                tokens: used,
+                context,
+            });
+        }
+        let vocabulary = self.model.config().vocab_size;
+        if let Some(&id) = tokens.iter().find(|id| **id as usize >= vocabulary) {
+            return Err(DecodeError::UnknownToken { id, vocabulary });
+        }
+        if tokens.is_empty() {
+            return Err(DecodeError::EmptyPrompt);
+        }
+        for chunk in tokens.chunks(PREFILL_ROWS) {
+            write_words(&mut self.control.ids, chunk);
+            write_words(
+                &mut self.control.step,
+                &[self.cached.len() as u32, chunk.len() as u32],
+            );
+            self.run_prefill()?;
+            self.cached.extend_from_slice(chunk);
+        }
+        self.run_finish()?;
+        self.picked = None;
+        Ok(())
+    }
+
+    /// The token picked after everything in the cache. One readback, the first time.
+    pub async fn picked(&mut self) -> Result<u32, DecodeError> {
+        if let Some(token) = self.picked {
+            return Ok(token);
+        }
+        let history = self.history().await?;
+        let token = history[self.cached.len() % RING];
+        self.picked = Some(token);
+        Ok(token)
+    }
+
+    /// Runs `passes` decode steps, each fed by the one before on the device; gives back what they picked. One readback.
+    ///
+    /// # Errors
+    /// The context is full, or the device was lost.
+    pub async fn decode(&mut self, passes: usize) -> Result<Vec<u32>, DecodeError> {
+        let (used, context) = (self.cached.len() + passes, self.context());
+        if used > context {
+            return Err(DecodeError::ContextFull {
+                tokens: used,
+                context,
+            });
+        }
+        let passes = passes.min(RING / 2);
+        let first = self.picked().await?;
+        for _ in 0..passes {
+            self.run_decode()?;
+        }
+        let history = self.history().await?;
+        let position = self.cached.len() + 1;
+        let picked: Vec<u32> = (position..position + passes)
+            .map(|at| history[at % RING])
+            .collect();
+        self.cached.push(first);
+        self.cached.extend(&picked[..passes.saturating_sub(1)]);
+        self.picked = picked.last().copied();
+        Ok(picked)
+    }
+
+    /// Puts `token` in the place of the one that was picked: a sampler's choice, or a reference's.
+    pub fn force(&mut self, token: u32) {
+        write_words(&mut self.control.ids, &[token]);
+        self.picked = Some(token);
+    }
+
+    /// The logits from which the next token is picked. (vocabulary) One readback.
+    pub async fn logits(&self) -> Result<Vec<f32>, DecodeError> {
+        read(self.decode_work.logits()).await
+    }
+
+    /// The logits after each of `tokens`, after everything in the cache: (tokens, vocabulary), flat. Nothing is picked.
+    ///
+    /// # Errors
+    /// As [`Lane::prefill`].
+    pub async fn score(&mut self, tokens: &[u32]) -> Result<Vec<f32>, DecodeError> {
+        let config = self.model.config().clone();
+        let (used, context) = (self.cached.len() + tokens.len(), self.context());
+        if used > context {
+            return Err(DecodeError::ContextFull {
+                tokens: used,
+                context,
+            });
+        }
+        let rows = PREFILL_ROWS;
+        let mut work = Workspace::new(&config, context, rows, rows, self.model.device());
+        let mut logits = Vec::with_capacity(tokens.len() * config.vocab_size);
+        for chunk in tokens.chunks(rows) {
+            write_words(&mut self.control.ids, chunk);
+            write_words(
+                &mut self.control.step,
+                &[self.cached.len() as u32, chunk.len() as u32],
+            );
+            self.model
+                .body(&self.plan.layers, &self.control, &mut work, &mut self.cache);
+            self.model.score(&self.control, &mut work);
+            let all = read(work.logits()).await?;
+            logits.extend_from_slice(&all[..chunk.len() * config.vocab_size]);
+            self.cached.extend_from_slice(chunk);
+        }
+        self.picked = None;
+        Ok(logits)
+    }
+
+    fn pass_decode(&mut self) {
+        self.model.body(
+            &self.plan.layers,
+            &self.control,
+            &mut self.decode_work,
+            &mut self.cache,
+        );
+        self.model
+            .finish_own(&mut self.control, &mut self.decode_work, &self.cache);
+    }
+
+    fn pass_prefill(&mut self) {
+        self.model.body(
+            &self.plan.layers,
+            &self.control,
+            &mut self.prefill_work,
+            &mut self.cache,
+        );
+    }
+
+    fn pass_finish(&mut self) {
+        self.model.finish(
+            &mut self.control,
+            &self.prefill_work,
+            &mut self.decode_work,
+            &self.cache,
+        );
+    }
+
+    fn run_decode(&mut self) -> Result<(), DecodeError> {
+        match &self.graphs {
+            Some(graphs) => replay(&graphs.decode),
+            None => Ok(self.pass_decode()),
+        }
+    }
+
+    fn run_prefill(&mut self) -> Result<(), DecodeError> {
+        match &self.graphs {
+            Some(graphs) => replay(&graphs.prefill),
+            None => Ok(self.pass_prefill()),
+        }
+    }
+
+    fn run_finish(&mut self) -> Result<(), DecodeError> {
+        match &self.graphs {
+            Some(graphs) => replay(&graphs.finish),
+            None => Ok(self.pass_finish()),
+        }
+    }
+
+    async fn history(&self) -> Result<Vec<u32>, DecodeError> {
+        let data = self
+            .control
+            .history
+            .read()
+            .into_data_async()
+            .await
+            .map_err(lost)?;
+        Ok(data.iter::<u32>().collect())
+    }
+
+    /// Captures every pass, on a device that has graphs.
+    async fn capture(&mut self) -> Result<(), DecodeError> {
+        let Some(client) = client(self.control.step.read()) else {
+            return Ok(());
+        };
+        let mut graphs = Vec::new();
+        for pass in [Self::pass_decode, Self::pass_prefill, Self::pass_finish] {
+            client.graph_prepare().map_err(refused)?;
+            // The warm-up compiles every pipeline; its results are thrown away.
+            pass(self);
+            client.sync().await.map_err(refused)?;
+            client.start_capture().map_err(refused)?;
+            pass(self);
+            graphs.push(client.stop_capture().map_err(refused)?);
+        }
+        let [decode, prefill, finish]: [Graph; 3] = match graphs.try_into() {
+            Ok(graphs) => graphs,
+            Err(_) => unreachable!("three passes were captured"),
+        };
+        self.graphs = Some(Graphs {
+            decode,
+            prefill,
+            finish,
+        });
+        Ok(())
+    }
+}
+
+#[allow(unsafe_code)]
+fn replay(graph: &Graph) -> Result<(), DecodeError> {
+    // SAFETY: every buffer the graph touches is owned by the lane that owns the graph or by its model, and all
+    // writes and reads go through the same client.
+    unsafe { graph.replay() }.map_err(refused)
+}
+
+async fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, DecodeError> {
+    let data = tensor.into_data_async().await.map_err(lost)?;
+    Ok(data.iter::<f32>().collect())
+}
+
+fn lost(error: ExecutionError) -> DecodeError {
+    DecodeError::Device {
+        reason: error.to_string(),
+    }
+}
+
+fn refused(error: cubecl::server::ServerError) -> DecodeError {
+    DecodeError::Device {
+        reason: error.to_string(),
+    }
+}

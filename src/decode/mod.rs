@@ -1,0 +1,70 @@
+//! From token ids to text: lanes over a shared model, sampling, stopping, and turns of a conversation.
+
+mod device;
+mod lane;
+pub mod sampler;
+pub mod stop;
+mod turn;
+
+use thiserror::Error;
+
+pub use burn::tensor::Device;
+pub use device::{GpuInfo, cpu, open_gpu};
+pub use lane::Lane;
+pub use turn::{Clock, Finish, LaneStats, Step, Turn, TurnRequest};
+
+/// What can go wrong while decoding.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub enum DecodeError {
+    /// No GPU, or none that works.
+    #[error("no usable GPU: {reason}; the CPU backend works everywhere, only slower")]
+    NoGpu {
+        /// What the driver said.
+        reason: String,
+    },
+    /// The device failed or was lost.
+    #[error("the device failed: {reason}; load the model again, the conversation is kept")]
+    Device {
+        /// What the driver said.
+        reason: String,
+    },
+    /// More tokens than the context holds.
+    #[error(
+        "{tokens} tokens do not fit the context of {context}; shorten the text or begin a new conversation"
+    )]
+    ContextFull {
+        /// Tokens in all.
+        tokens: usize,
+        /// Positions there are.
+        context: usize,
+    },
+    /// An id past the vocabulary.
+    #[error(
+        "token {id} is not in the vocabulary of {vocabulary}; the tokenizer belongs to another model"
+    )]
+    UnknownToken {
+        /// The id.
+        id: u32,
+        /// Tokens there are.
+        vocabulary: usize,
+    },
+    /// Nothing to continue.
+    #[error("the prompt is empty; give it at least one token")]
+    EmptyPrompt,
+    /// A plan for another model.
+    #[error("plan {plan} runs layer {layer}, but the model has {layers} layers, numbered from 0")]
+    Plan {
+        /// The plan's name.
+        plan: String,
+        /// The layer that is not there.
+        layer: usize,
+        /// Layers there are.
+        layers: usize,
+    },
+    /// Settings out of range.
+    #[error("{reason}")]
+    Request {
+        /// Which, and what is allowed.
+        reason: String,
+    },
+}

@@ -1,0 +1,313 @@
+//! In: a prompt's token ids and how to continue it. Out: text in steps, with the time each token took.
+
+use serde::{Deserialize, Serialize};
+
+use super::sampler::{Sampler, Sampling};
+use super::stop::StopStrings;
+use super::{DecodeError, Lane};
+use crate::tokenizer::{Detokenizer, Tokenizer};
+
+/// Milliseconds since some fixed moment.
+pub type Clock = fn() -> f64;
+
+/// What to continue, and how.
+#[derive(Clone, Debug, Default)]
+pub struct TurnRequest {
+    /// The whole conversation so far, as the model is to read it. What the lane has cached of it is not run again.
+    pub prompt: Vec<u32>,
+    /// How the next token is chosen.
+    pub sampling: Sampling,
+    /// Tokens at most.
+    pub max_tokens: usize,
+    /// Texts that end the answer and do not appear in it.
+    pub stop: Vec<String>,
+    /// Goes on past end tokens. For measuring.
+    pub ignore_end: bool,
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Finish {
+    /// The model said so.
+    EndToken,
+    /// A stop string came up.
+    StopString,
+    /// The limit that was asked for.
+    MaxTokens,
+    /// No position is left.
+    ContextFull,
+}
+
+/// Counts and times of one turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LaneStats {
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Of these, tokens that the cache still held.
+    pub reused_tokens: usize,
+    /// Tokens of the answer, an end token not counted.
+    pub generated_tokens: usize,
+    /// From the turn's begin until the first token was known: prefill, head and one readback.
+    pub time_to_first_token_ms: f64,
+    /// The part of it spent on the prompt's new tokens.
+    pub prefill_ms: f64,
+    /// From the first token to the last.
+    pub decode_ms: f64,
+    /// New prompt tokens a second.
+    pub prefill_tokens_per_second: f64,
+    /// Decode passes a second, passes after the end of the answer included.
+    pub decode_tokens_per_second: f64,
+}
+
+/// What one step brought.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// New tokens.
+    pub tokens: Vec<u32>,
+    /// New text: whole characters only.
+    pub text: String,
+    /// Set once, with the last step.
+    pub finish: Option<Finish>,
+    /// Times up to now.
+    pub stats: LaneStats,
+    /// When each new token came, in ms since the turn began. Tokens that came in one batch share its time evenly.
+    pub token_times_ms: Vec<f64>,
+}
+
+/// One answer on its way.
+#[derive(Debug)]
+pub struct Turn {
+    request: TurnRequest,
+    end_tokens: Vec<u32>,
+    sampler: Sampler,
+    detokenizer: Detokenizer,
+    stops: StopStrings,
+    clock: Clock,
+    begun_ms: f64,
+    first: Option<u32>,
+    produced: Vec<u32>,
+    passes: usize,
+    batch: usize,
+    finish: Option<Finish>,
+    stats: LaneStats,
+}
+
+/// Tokens of the first batches: the fewest that keep readbacks rare.
+const SMALLEST_BATCH: usize = 4;
+/// Tokens of a batch at most: what a reader still sees as streaming.
+const LARGEST_BATCH: usize = 16;
+/// Batches grow until they take this long.
+const BATCH_MS: f64 = 60.0;
+
+impl Turn {
+    /// Reads the prompt and picks the first token.
+    ///
+    /// # Errors
+    /// The prompt is empty or fills the context, settings are out of range, or the device failed.
+    pub async fn start(
+        lane: &mut Lane,
+        tokenizer: &Tokenizer,
+        request: TurnRequest,
+        clock: Clock,
+    ) -> Result<Self, DecodeError> {
+        let begun_ms = clock();
+        let sampling =
+            request
+                .sampling
+                .clone()
+                .validate()
+                .map_err(|error| DecodeError::Request {
+                    reason: error.to_string(),
+                })?;
+        let (prompt_tokens, context) = (request.prompt.len(), lane.context());
+        if prompt_tokens >= context {
+            return Err(DecodeError::ContextFull {
+                tokens: prompt_tokens,
+                context,
+            });
+        }
+        if prompt_tokens == 0 {
+            return Err(DecodeError::EmptyPrompt);
+        }
+        let shared = lane
+            .cached()
+            .iter()
+            .zip(&request.prompt)
+            .take_while(|(a, b)| a == b)
+            .count();
+        // At least one token runs, or there would be no logits.
+        let reused_tokens = shared.min(prompt_tokens - 1);
+        lane.truncate(reused_tokens);
+        lane.prefill(&request.prompt[reused_tokens..]).await?;
+        let mut turn = Self {
+            end_tokens: lane.model().config().eos_tokens.clone(),
+            sampler: Sampler::new(sampling),
+            detokenizer: Detokenizer::after(tokenizer, &request.prompt, true),
+            stops: StopStrings::new(request.stop.clone()),
+            clock,
+            begun_ms,
+            first: None,
+            produced: Vec::new(),
+            passes: 0,
+            batch: if lane.is_captured() {
+                SMALLEST_BATCH
+            } else {
+                1
+            },
+            finish: None,
+            stats: LaneStats {
+                prompt_tokens,
+                reused_tokens,
+                ..LaneStats::default()
+            },
+            request,
+        };
+        turn.first = Some(turn.choose(lane).await?);
+        turn.stats.time_to_first_token_ms = turn.elapsed_ms();
+        turn.stats.prefill_ms = turn.stats.time_to_first_token_ms;
+        turn.stats.prefill_tokens_per_second =
+            per_second(prompt_tokens - reused_tokens, turn.stats.prefill_ms);
+        Ok(turn)
+    }
+
+    /// Counts and times so far.
+    pub fn stats(&self) -> LaneStats {
+        self.stats
+    }
+
+    /// Every token of the answer so far.
+    pub fn tokens(&self) -> &[u32] {
+        &self.produced
+    }
+
+    /// The next tokens. To stop early is not to ask again.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub async fn step(
+        &mut self,
+        lane: &mut Lane,
+        tokenizer: &Tokenizer,
+    ) -> Result<Step, DecodeError> {
+        if self.finish.is_some() {
+            return Ok(Step {
+                finish: self.finish,
+                stats: self.stats,
+                ..Step::default()
+            });
+        }
+        let before_ms = self.elapsed_ms();
+        let picked = match self.first.take() {
+            Some(first) => vec![first],
+            None => self.next_tokens(lane).await?,
+        };
+        let after_ms = self.elapsed_ms();
+        let each_ms = (after_ms - before_ms) / picked.len().max(1) as f64;
+        let mut step = Step::default();
+        for (i, token) in picked.iter().enumerate() {
+            self.take(*token, lane, tokenizer, &mut step);
+            step.token_times_ms
+                .push(before_ms + each_ms * (i + 1) as f64);
+            if self.finish.is_some() {
+                break;
+            }
+        }
+        step.token_times_ms.truncate(step.tokens.len());
+        if self.finish.is_some() {
+            step.text.push_str(&self.flush());
+        }
+        self.stats.generated_tokens = self.produced.len();
+        self.stats.decode_ms = after_ms - self.stats.time_to_first_token_ms;
+        self.stats.decode_tokens_per_second = per_second(self.passes, self.stats.decode_ms);
+        step.finish = self.finish;
+        step.stats = self.stats;
+        Ok(step)
+    }
+
+    /// Runs the next batch, sized by what the last one took.
+    async fn next_tokens(&mut self, lane: &mut Lane) -> Result<Vec<u32>, DecodeError> {
+        if !self.request.sampling.is_greedy() {
+            lane.decode(1).await?;
+            self.passes += 1;
+            return Ok(vec![self.choose(lane).await?]);
+        }
+        let wanted = self.request.max_tokens - self.produced.len();
+        let room = lane.context() - lane.cached().len();
+        let passes = self.batch.min(wanted).min(room);
+        let before_ms = (self.clock)();
+        let picked = lane.decode(passes).await?;
+        self.passes += passes;
+        if lane.is_captured() && (self.clock)() - before_ms < BATCH_MS {
+            self.batch = (self.batch * 2).min(LARGEST_BATCH);
+        }
+        Ok(picked)
+    }
+
+    /// The token after the cache: the device's pick, or the sampler's in its place.
+    async fn choose(&mut self, lane: &mut Lane) -> Result<u32, DecodeError> {
+        if self.request.sampling.is_greedy() {
+            return lane.picked().await;
+        }
+        let mut logits = lane.logits().await?;
+        let recent: Vec<u32> = self
+            .request
+            .prompt
+            .iter()
+            .chain(&self.produced)
+            .copied()
+            .collect();
+        let token = self.sampler.sample(&mut logits, &recent);
+        lane.force(token);
+        Ok(token)
+    }
+
+    /// Adds one token to the answer, or ends it.
+    fn take(&mut self, token: u32, lane: &Lane, tokenizer: &Tokenizer, step: &mut Step) {
+        if !self.request.ignore_end && self.end_tokens.contains(&token) {
+            self.finish = Some(Finish::EndToken);
+            return;
+        }
+        self.produced.push(token);
+        step.tokens.push(token);
+        let piece = self.detokenizer.push(tokenizer, token);
+        let emitted = self.stops.push(&piece);
+        step.text.push_str(&emitted.text);
+        if emitted.stopped {
+            self.finish = Some(Finish::StopString);
+        } else if self.produced.len() >= self.request.max_tokens {
+            self.finish = Some(Finish::MaxTokens);
+        } else if self.request.prompt.len() + self.produced.len() >= lane.context() {
+            self.finish = Some(Finish::ContextFull);
+        }
+    }
+
+    /// The text that was held back for a character or a stop string that never came.
+    fn flush(&mut self) -> String {
+        if self.finish == Some(Finish::StopString) {
+            return String::new();
+        }
+        let tail = self.detokenizer.finish();
+        let emitted = self.stops.push(&tail);
+        let rest = if emitted.stopped {
+            String::new()
+        } else {
+            self.stops.flush()
+        };
+        emitted.text + &rest
+    }
+
+    fn elapsed_ms(&self) -> f64 {
+        (self.clock)() - self.begun_ms
+    }
+}
+
+fn per_second(count: usize, ms: f64) -> f64 {
+    if count == 0 || ms <= 0.0 {
+        0.0
+    } else {
+        count as f64 * 1000.0 / ms
+    }
+}

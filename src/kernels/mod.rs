@@ -1,0 +1,29 @@
+//! The ops of the hot path, one file each: the WGSL launch and, beside it, its plain-Rust twin on Burn's CPU backend.
+//!
+//! Every op writes into a tensor that it is given and gives it back. On the GPU that is a launch over buffers
+//! that were allocated before, so a decode step can be captured as a graph; on the CPU it is a write in place,
+//! because the caller hands over its only reference (see [`Slot`]).
+
+pub mod argmax;
+pub mod attention;
+pub mod embed;
+pub mod linear;
+pub mod rms_norm;
+pub mod rope_cache;
+mod shader;
+mod slot;
+mod twin;
+
+pub use shader::{Constant, Shader};
+pub use slot::{FloatSlot, IntSlot, Slot};
+
+pub(crate) use shader::launch;
+
+/// Threads of a workgroup, but for `argmax`. 64 fits every device and leaves registers for eight tokens at once.
+pub(crate) const WORKGROUP: usize = 64;
+
+/// Context positions that one attention workgroup takes in a turn.
+pub(crate) const TILE: usize = 64;
+
+/// Tokens that may lie between two reads of the generated ids.
+pub const RING: usize = 64;

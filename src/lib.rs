@@ -1,0 +1,18 @@
+//! Halfdepth: a large language model and its half-depth self, side by side, on anyone's own GPU.
+//!
+//! The way of the data: a [`checkpoint`] is quantised ([`quant`]) into a [`pack`]; a [`model`] is built from either
+//! and runs the layers of a [`plan`]; [`decode`] turns token ids into text. The library opens no file and no socket.
+//! `ARCHITECTURE.md` is the map.
+
+pub mod chat;
+pub mod checkpoint;
+pub mod config;
+pub mod decode;
+pub mod eval;
+pub mod kernels;
+pub mod model;
+pub mod pack;
+pub mod plan;
+pub mod quant;
+pub mod tokenizer;
+pub mod weights;

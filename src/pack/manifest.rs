@@ -1,0 +1,520 @@
+//! The manifest: parsed and checked once, then the only way to turn a pack's files back into weights.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::PackError;
+use super::shard::{Content, EmbeddingFormats, HeadFormats, LayerFormats, NonFinite, Reader};
+use crate::checkpoint::{SpecialTexts, hex};
+use crate::config::LlamaConfig;
+use crate::plan::{LayerPlan, PlanEntry};
+use crate::quant::{Format, Packed};
+use crate::weights::{HeadWeights, LayerWeights};
+
+/// The format version this code writes and reads.
+pub const VERSION: u64 = 1;
+
+/// A checked manifest: sizes follow from the shape, names from the hashes, and every plan runs layers that are there.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Manifest {
+    document: Document,
+}
+
+/// The checkpoint a pack was made from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Its name where it was published.
+    pub name: String,
+    /// `safetensors` or `gguf`.
+    pub kind: String,
+    /// Of the weight files, see [`crate::checkpoint::Checkpoint::sha256`].
+    pub sha256: String,
+    /// Licence of the weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub licence: Option<String>,
+}
+
+/// The formats asked for when packing; each shard lists its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackFormats {
+    /// Every matrix of the layers.
+    pub layers: Format,
+    /// The embedding.
+    pub embedding: Format,
+    /// The head; the embedding's when tied.
+    pub head: Format,
+}
+
+/// A whole file of the pack.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    /// Name: its SHA-256 and an ending.
+    pub file: String,
+    /// Length.
+    pub bytes: u64,
+    /// In hexadecimal.
+    pub sha256: String,
+}
+
+/// How `cross_entropy` of the plans was measured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Name of the text.
+    pub text: String,
+    /// Predictions measured.
+    pub tokens: u64,
+    /// Windows, first token, what is counted.
+    pub protocol: String,
+}
+
+/// What a file of the pack holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// `tokenizer.json`.
+    Tokenizer,
+    /// The embedding.
+    Embedding,
+    /// Final norm and, when not tied, the head.
+    Head,
+    /// A layer, by its position in the pack.
+    Layer(usize),
+}
+
+/// One file to fetch. Layers of equal content share a file and are listed each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileInfo {
+    /// Name, relative to the manifest.
+    pub file: String,
+    /// Length.
+    pub bytes: u64,
+    /// What it holds.
+    pub role: Role,
+}
+
+impl Manifest {
+    /// Parses and checks `manifest.json`.
+    pub fn parse(json: &[u8]) -> Result<Self, PackError> {
+        #[derive(Deserialize)]
+        struct Header {
+            format: String,
+            version: u64,
+        }
+
+        if json.len() > MAX_MANIFEST_BYTES {
+            return Err(PackError::TooLarge {
+                bytes: json.len(),
+                limit: MAX_MANIFEST_BYTES,
+            });
+        }
+        let header: Header = serde_json::from_slice(json).map_err(|error| PackError::NotAPack {
+            reason: error.to_string(),
+        })?;
+        if header.format != FORMAT {
+            let found: String = header.format.chars().take(40).collect();
+            return Err(PackError::NotAPack {
+                reason: format!("its format is {found:?}"),
+            });
+        }
+        // Before the rest is looked at, which another version may hold in another form.
+        if header.version != VERSION {
+            return Err(PackError::Version {
+                found: header.version,
+                known: VERSION,
+            });
+        }
+        let document: Document =
+            serde_json::from_slice(json).map_err(|error| damaged(FORMAT, error.to_string()))?;
+        Self::check(document)
+    }
+
+    /// The manifest as the text of `manifest.json`; the same manifest gives the same text.
+    pub fn to_json(&self) -> String {
+        // Maps with text keys, finite numbers: nothing that JSON cannot hold.
+        let mut json = serde_json::to_string_pretty(&self.document).unwrap_or_default();
+        json.push('\n');
+        json
+    }
+
+    /// What the model calls itself.
+    pub fn name(&self) -> &str {
+        &self.document.name
+    }
+
+    /// The checkpoint it was made from.
+    pub fn source(&self) -> &Source {
+        &self.document.source
+    }
+
+    /// The model's shape.
+    pub fn config(&self) -> &LlamaConfig {
+        &self.document.config
+    }
+
+    /// The formats asked for when packing.
+    pub fn formats(&self) -> PackFormats {
+        self.document.formats
+    }
+
+    /// The Jinja text that turns messages into a prompt.
+    pub fn chat_template(&self) -> Option<&str> {
+        self.document.chat_template.as_deref()
+    }
+
+    /// The special tokens a chat template may name.
+    pub fn special(&self) -> &SpecialTexts {
+        &self.document.special
+    }
+
+    /// The plans, in the order the page shows them.
+    pub fn plans(&self) -> &[PlanEntry] {
+        &self.document.plans
+    }
+
+    /// How the plans were measured.
+    pub fn evaluation(&self) -> Option<&Evaluation> {
+        self.document.evaluation.as_ref()
+    }
+
+    /// The checkpoint's number of each layer, by position in the pack.
+    pub fn original_layers(&self) -> Vec<usize> {
+        self.document
+            .layers
+            .iter()
+            .map(|layer| layer.original)
+            .collect()
+    }
+
+    /// A plan by its name.
+    pub fn plan(&self, name: &str) -> Result<LayerPlan, PackError> {
+        match self.plans().iter().find(|plan| plan.name == name) {
+            Some(entry) => Ok(entry.plan(self.document.layers.len())?),
+            None => {
+                let known: Vec<_> = self.plans().iter().map(|plan| plan.name.as_str()).collect();
+                let found = name.chars().take(64).collect();
+                Err(PackError::NoSuchPlan {
+                    found,
+                    known: known.join(", "),
+                })
+            }
+        }
+    }
+
+    /// Adds a plan, or replaces the one of the same name.
+    pub fn set_plan(&mut self, entry: PlanEntry) -> Result<(), PackError> {
+        let mut document = self.document.clone();
+        match document
+            .plans
+            .iter_mut()
+            .find(|plan| plan.name == entry.name)
+        {
+            Some(known) => *known = entry,
+            None => document.plans.push(entry),
+        }
+        *self = Self::check(document)?;
+        Ok(())
+    }
+
+    /// Says how the plans' cross-entropy was measured.
+    pub fn set_evaluation(&mut self, evaluation: Option<Evaluation>) {
+        self.document.evaluation = evaluation;
+    }
+
+    /// All files in the order in which to fetch them: the smallest plan can run long before the last has come.
+    pub fn files(&self) -> Vec<FileInfo> {
+        let document = &self.document;
+        let smallest = document.plans.iter().min_by_key(|plan| plan.layers.len());
+        let first = smallest.map_or(&[][..], |plan| &plan.layers);
+        let later = (0..document.layers.len()).filter(|layer| !first.contains(layer));
+        let info = |role| {
+            let (file, bytes, _) = document.entry(role)?;
+            Some(FileInfo {
+                file: file.to_owned(),
+                bytes,
+                role,
+            })
+        };
+        [Role::Tokenizer, Role::Embedding, Role::Head]
+            .into_iter()
+            .chain(first.iter().copied().chain(later).map(Role::Layer))
+            .filter_map(info)
+            .collect()
+    }
+
+    /// Verifies the bytes of `tokenizer.json`.
+    pub fn read_tokenizer<'b>(&self, bytes: &'b [u8]) -> Result<&'b [u8], PackError> {
+        self.verify(Role::Tokenizer, bytes)?;
+        Ok(bytes)
+    }
+
+    /// Verifies and unpacks the embedding: (vocab_size, hidden_size).
+    pub fn read_embedding(&self, bytes: &[u8]) -> Result<Packed, PackError> {
+        self.read(Role::Embedding, self.document.embedding.formats, bytes)
+    }
+
+    /// Verifies and unpacks the final norm and the head.
+    pub fn read_head(&self, bytes: &[u8]) -> Result<HeadWeights, PackError> {
+        self.read(Role::Head, self.document.head.formats, bytes)
+    }
+
+    /// Verifies and unpacks the layer at this position in the pack.
+    pub fn read_layer(&self, layer: usize, bytes: &[u8]) -> Result<LayerWeights, PackError> {
+        let layers = self.document.layers.len();
+        let Some(shard) = self.document.layers.get(layer) else {
+            return Err(PackError::NoSuchLayer { layer, layers });
+        };
+        self.read(Role::Layer(layer), shard.formats, bytes)
+    }
+
+    fn read<C: Content>(
+        &self,
+        role: Role,
+        formats: C::Formats,
+        bytes: &[u8],
+    ) -> Result<C, PackError> {
+        let file = self.verify(role, bytes)?;
+        C::read(self.config(), formats, &mut Reader { rest: bytes }).map_err(
+            |NonFinite(section)| PackError::NonFinite {
+                file,
+                role,
+                section,
+            },
+        )
+    }
+
+    /// Length first (it costs nothing), then content. Gives the file's name back.
+    fn verify(&self, role: Role, bytes: &[u8]) -> Result<String, PackError> {
+        let Some((file, expected, sha256)) = self.document.entry(role) else {
+            let layers = self.document.layers.len();
+            let layer = if let Role::Layer(layer) = role {
+                layer
+            } else {
+                layers
+            };
+            return Err(PackError::NoSuchLayer { layer, layers });
+        };
+        let (file, found) = (file.to_owned(), bytes.len() as u64);
+        if found != expected {
+            return Err(PackError::Length {
+                file,
+                role,
+                expected,
+                found,
+            });
+        }
+        let found = hex(&Sha256::digest(bytes));
+        if found != sha256 {
+            return Err(PackError::Hash { file, role, found });
+        }
+        Ok(file)
+    }
+
+    /// The one door to a `Manifest`, for what was read and for what is about to be written.
+    pub(super) fn check(mut document: Document) -> Result<Self, PackError> {
+        document.config = document.config.validate()?;
+        let config = &document.config;
+        check_name(
+            "tokenizer",
+            &document.tokenizer.file,
+            &document.tokenizer.sha256,
+            "json",
+        )?;
+        if document.tokenizer.bytes > MAX_TOKENIZER_BYTES {
+            let reason = format!(
+                "has {} bytes, over the limit of {MAX_TOKENIZER_BYTES}",
+                document.tokenizer.bytes
+            );
+            return Err(damaged("tokenizer", reason));
+        }
+        check_shard::<Packed, _>("embedding", config, &document.embedding)?;
+        check_shard::<HeadWeights, _>("head", config, &document.head)?;
+        if document.head.formats.head.is_none() != config.tied_head {
+            return Err(damaged(
+                "head",
+                "and config.tied_head contradict each other".into(),
+            ));
+        }
+        if document.layers.len() != config.layers {
+            let reason = format!(
+                "lists {} layers, the configuration {}",
+                document.layers.len(),
+                config.layers
+            );
+            return Err(damaged("layers", reason));
+        }
+        let mut previous = None;
+        for (position, layer) in document.layers.iter().enumerate() {
+            let field = format!("layers[{position}]");
+            layer.check(&field, config)?;
+            if previous.is_some_and(|previous| layer.original <= previous) {
+                return Err(damaged(
+                    &field,
+                    "does not follow the layer before it in the checkpoint".into(),
+                ));
+            }
+            previous = Some(layer.original);
+        }
+        let mut names = BTreeSet::new();
+        for entry in &document.plans {
+            entry.plan(document.layers.len())?;
+            if !names.insert(&entry.name) {
+                return Err(damaged(
+                    "plans",
+                    format!("has two plans named `{}`", entry.name),
+                ));
+            }
+            if entry
+                .cross_entropy
+                .is_some_and(|nats| !nats.is_finite() || nats < 0.0)
+            {
+                return Err(damaged(
+                    "plans",
+                    format!("has a cross-entropy that is none for `{}`", entry.name),
+                ));
+            }
+        }
+        Ok(Self { document })
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tokenizer => f.write_str("the tokenizer"),
+            Self::Embedding => f.write_str("the embedding"),
+            Self::Head => f.write_str("the head"),
+            Self::Layer(layer) => write!(f, "layer {layer}"),
+        }
+    }
+}
+
+pub(super) const FORMAT: &str = "halfdepth-pack";
+
+// A thousand layers and as many plans fit; what a hostile one makes serde allocate stays a few dozen megabytes.
+const MAX_MANIFEST_BYTES: usize = 4 << 20;
+const MAX_TOKENIZER_BYTES: u64 = 64 << 20;
+
+/// `manifest.json`, field by field.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Document {
+    pub(super) format: String,
+    pub(super) version: u64,
+    pub(super) name: String,
+    pub(super) source: Source,
+    pub(super) config: LlamaConfig,
+    pub(super) formats: PackFormats,
+    pub(super) tokenizer: File,
+    pub(super) chat_template: Option<String>,
+    pub(super) special: SpecialTexts,
+    pub(super) embedding: Shard<EmbeddingFormats>,
+    pub(super) head: Shard<HeadFormats>,
+    pub(super) layers: Vec<LayerShard>,
+    pub(super) plans: Vec<PlanEntry>,
+    pub(super) evaluation: Option<Evaluation>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Shard<F> {
+    pub(super) file: String,
+    pub(super) bytes: u64,
+    pub(super) sha256: String,
+    pub(super) formats: F,
+}
+
+/// A [`Shard`] and the layer it was; flattening would let serde buffer whatever a hostile entry holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LayerShard {
+    pub(super) original: usize,
+    pub(super) file: String,
+    pub(super) bytes: u64,
+    pub(super) sha256: String,
+    pub(super) formats: LayerFormats,
+}
+
+impl Document {
+    /// Name, length and hash of a file.
+    fn entry(&self, role: Role) -> Option<(&str, u64, &str)> {
+        Some(match role {
+            Role::Tokenizer => (
+                &self.tokenizer.file,
+                self.tokenizer.bytes,
+                &self.tokenizer.sha256,
+            ),
+            Role::Embedding => (
+                &self.embedding.file,
+                self.embedding.bytes,
+                &self.embedding.sha256,
+            ),
+            Role::Head => (&self.head.file, self.head.bytes, &self.head.sha256),
+            Role::Layer(layer) => {
+                let shard = self.layers.get(layer)?;
+                (&shard.file, shard.bytes, &shard.sha256)
+            }
+        })
+    }
+}
+
+impl LayerShard {
+    fn check(&self, field: &str, config: &LlamaConfig) -> Result<(), PackError> {
+        check_name(field, &self.file, &self.sha256, "bin")?;
+        check_bytes(
+            field,
+            self.bytes,
+            LayerWeights::byte_count(config, self.formats),
+        )
+    }
+}
+
+fn check_shard<C: Content<Formats = F>, F: Copy>(
+    field: &str,
+    config: &LlamaConfig,
+    shard: &Shard<F>,
+) -> Result<(), PackError> {
+    check_name(field, &shard.file, &shard.sha256, "bin")?;
+    check_bytes(field, shard.bytes, C::byte_count(config, shard.formats))
+}
+
+/// A name is the hash and an ending, so it cannot lead out of the pack's folder.
+fn check_name(field: &str, file: &str, sha256: &str, ending: &str) -> Result<(), PackError> {
+    let is_hash = sha256.len() == 64
+        && sha256
+            .bytes()
+            .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    if !is_hash {
+        return Err(damaged(
+            field,
+            "has a sha256 that is not 64 lower-case hexadecimal digits".into(),
+        ));
+    }
+    if file
+        .strip_prefix(sha256)
+        .and_then(|rest| rest.strip_prefix('.'))
+        != Some(ending)
+    {
+        return Err(damaged(
+            field,
+            format!("has a file that is not named <sha256>.{ending}"),
+        ));
+    }
+    Ok(())
+}
+
+fn check_bytes(field: &str, found: u64, expected: u64) -> Result<(), PackError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(damaged(
+        field,
+        format!("has {found} bytes; its shape and formats make {expected}"),
+    ))
+}
+
+fn damaged(field: &str, reason: String) -> PackError {
+    PackError::Manifest {
+        field: field.into(),
+        reason,
+    }
+}

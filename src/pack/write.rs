@@ -1,0 +1,162 @@
+//! Writes a pack: a checkpoint in, files out through `put`, one layer in memory at a time.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use sha2::{Digest, Sha256};
+
+use super::manifest::{
+    Document, FORMAT, File, LayerShard, Manifest, PackFormats, Shard, Source, VERSION,
+};
+use super::shard::Content;
+use super::{MANIFEST, PackError};
+use crate::checkpoint::{Checkpoint, hex};
+use crate::plan::{LayerPlan, PlanEntry};
+use crate::quant::Format;
+use crate::weights::{FormatChoice, HeadWeights, LayerWeights, embedding_from_checkpoint};
+
+/// What to call a pack and how to pack it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PackOptions {
+    /// What the model calls itself.
+    pub name: String,
+    /// Where it came from.
+    pub source: Source,
+    /// Format of the layers' matrices.
+    pub layers: Format,
+    /// Format of the embedding and the head.
+    pub embedding: Format,
+    /// Plans to list; `full` is put before them if it is not among them.
+    pub plans: Vec<PlanEntry>,
+}
+
+/// Gives every file of the pack to `put(name, bytes)`, `manifest.json` last, and counts shards to `progress(done, of)`.
+pub fn write(
+    checkpoint: &Checkpoint,
+    tokenizer_json: &[u8],
+    options: &PackOptions,
+    put: &mut dyn FnMut(&str, &[u8]) -> io::Result<()>,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Manifest, PackError> {
+    let config = checkpoint.config();
+    let total = config.layers + 2;
+    let plans = plans(options, config.layers)?;
+    let mut store = Store {
+        put,
+        written: BTreeSet::new(),
+    };
+
+    let tokenizer = store.file(tokenizer_json, "json")?;
+    progress(0, total);
+    let choice = FormatChoice::Quantised(options.embedding);
+    let embedding = store.shard(&embedding_from_checkpoint(checkpoint, choice)?)?;
+    progress(1, total);
+    let head = store.shard(&HeadWeights::from_checkpoint(checkpoint, choice)?)?;
+    progress(2, total);
+    let mut layers = Vec::new();
+    for original in 0..config.layers {
+        let choice = FormatChoice::Quantised(options.layers);
+        let Shard {
+            file,
+            bytes,
+            sha256,
+            formats,
+        } = store.shard(&LayerWeights::from_checkpoint(
+            checkpoint, original, choice,
+        )?)?;
+        layers.push(LayerShard {
+            original,
+            file,
+            bytes,
+            sha256,
+            formats,
+        });
+        progress(original + 3, total);
+    }
+
+    let manifest = Manifest::check(Document {
+        format: FORMAT.into(),
+        version: VERSION,
+        name: options.name.clone(),
+        source: options.source.clone(),
+        config: config.clone(),
+        formats: PackFormats {
+            layers: options.layers,
+            embedding: options.embedding,
+            head: options.embedding,
+        },
+        tokenizer,
+        chat_template: checkpoint.chat_template().map(str::to_owned),
+        special: checkpoint.special().clone(),
+        embedding,
+        head,
+        layers,
+        plans,
+        evaluation: None,
+    })?;
+    store.put(MANIFEST, manifest.to_json().as_bytes())?;
+    Ok(manifest)
+}
+
+/// Checked before the work begins, not after an hour of it.
+fn plans(options: &PackOptions, layers: usize) -> Result<Vec<PlanEntry>, PackError> {
+    for entry in &options.plans {
+        entry.plan(layers)?;
+    }
+    let mut plans = options.plans.clone();
+    let full = LayerPlan::full(layers)?;
+    if !plans.iter().any(|entry| entry.name == full.name) {
+        let title = "Full depth".into();
+        plans.insert(
+            0,
+            PlanEntry {
+                name: full.name,
+                title,
+                layers: full.layers,
+                cross_entropy: None,
+            },
+        );
+    }
+    Ok(plans)
+}
+
+struct Store<'p> {
+    put: &'p mut dyn FnMut(&str, &[u8]) -> io::Result<()>,
+    written: BTreeSet<String>,
+}
+
+impl Store<'_> {
+    fn shard<C: Content>(&mut self, content: &C) -> Result<Shard<C::Formats>, PackError> {
+        let File {
+            file,
+            bytes,
+            sha256,
+        } = self.file(&content.to_bytes(), "bin")?;
+        Ok(Shard {
+            file,
+            bytes,
+            sha256,
+            formats: content.formats(),
+        })
+    }
+
+    fn file(&mut self, content: &[u8], ending: &str) -> Result<File, PackError> {
+        let sha256 = hex(&Sha256::digest(content));
+        let file = format!("{sha256}.{ending}");
+        if self.written.insert(file.clone()) {
+            self.put(&file, content)?;
+        }
+        Ok(File {
+            file,
+            bytes: content.len() as u64,
+            sha256,
+        })
+    }
+
+    fn put(&mut self, file: &str, bytes: &[u8]) -> Result<(), PackError> {
+        (self.put)(file, bytes).map_err(|source| PackError::Write {
+            file: file.into(),
+            source,
+        })
+    }
+}

@@ -1,0 +1,15 @@
+//! Claims about what is read and written: checkpoints, quantised blocks, packs; and about what is refused.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod checkpoints;
+mod files;
+mod hostile;
+mod hostile_gguf;
+mod hostile_pack;
+mod memory;
+mod packs;
+mod plans;
+mod properties;
+mod quantised;

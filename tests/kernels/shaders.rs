@@ -1,0 +1,88 @@
+//! Every shader variant that a model can ask for, through naga: the very text that runs, without a GPU.
+
+use halfdepth::kernels::attention::Heads;
+use halfdepth::kernels::linear::{Epilogue, MatrixShape};
+use halfdepth::kernels::rms_norm::Rows;
+use halfdepth::kernels::{Shader, argmax, embed, linear, rms_norm, rope_cache};
+use halfdepth::quant::Format;
+
+fn variants() -> Vec<Shader> {
+    let mut shaders = Vec::new();
+    for format in [Format::F32, Format::Q8, Format::Q4] {
+        for (rows, cols) in [(2, 8), (64, 172), (128_256, 2048)] {
+            let shape = MatrixShape { rows, cols, format };
+            shaders.push(embed::shader(shape));
+            for epilogue in [Epilogue::Store, Epilogue::Residual, Epilogue::SwiGlu] {
+                shaders.extend([1, 32].map(|pass_rows| linear::shader(shape, epilogue, pass_rows)));
+            }
+        }
+    }
+    for (heads, kv_heads) in [(1, 1), (8, 4), (32, 8), (8, 1)] {
+        for head_dim in [8, 64, 128, 256] {
+            let heads = Heads {
+                heads,
+                kv_heads,
+                head_dim,
+                context: 2048,
+            };
+            shaders.push(rope_cache::shader(heads));
+            shaders.push(argmax::shader(128_256, heads));
+            shaders.extend([1, 32].map(|rows| heads.attention_shader(rows)));
+            shaders.extend([1, 32].map(|rows| heads.combine_shader(rows)));
+        }
+    }
+    shaders.extend([Rows::Each, Rows::Last].map(|rows| rms_norm::shader(2048, 1e-5, rows)));
+    shaders
+}
+
+#[test]
+fn every_variant_is_valid_wgsl_and_fits_the_smallest_device() {
+    for shader in variants() {
+        let text = shader.wgsl();
+        let label = shader.label();
+        let module = naga::front::wgsl::parse_str(&text)
+            .unwrap_or_else(|error| panic!("{label}: {}", error.emit_to_string(&text)));
+        let mut validator = naga::valid::Validator::new(
+            naga::valid::ValidationFlags::all(),
+            naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32,
+        );
+        validator
+            .validate(&module)
+            .unwrap_or_else(|error| panic!("{label}: {}", error.emit_to_string(&text)));
+        let shared: u32 = module
+            .global_variables
+            .iter()
+            .filter(|(_, variable)| variable.space == naga::AddressSpace::WorkGroup)
+            .map(|(_, variable)| module.types[variable.ty].inner.size(module.to_ctx()))
+            .sum();
+        // WebGPU promises 16 KB of workgroup memory, 256 threads and 8 storage buffers, and no more.
+        assert!(
+            shared <= 16 << 10,
+            "{label}: {shared} bytes of workgroup memory"
+        );
+        let [x, y, z] = module.entry_points[0].workgroup_size;
+        assert!(x * y * z <= 256, "{label}: {x}x{y}x{z} threads");
+        let buffers = module
+            .global_variables
+            .iter()
+            .filter(|(_, variable)| variable.binding.is_some())
+            .count();
+        assert!(buffers <= 8, "{label}: {buffers} buffers");
+    }
+}
+
+#[test]
+fn variants_with_different_texts_have_different_keys() {
+    let shaders = variants();
+    for (i, a) in shaders.iter().enumerate() {
+        for b in &shaders[i + 1..] {
+            assert_eq!(
+                a.wgsl() == b.wgsl(),
+                a == b,
+                "{} and {}",
+                a.label(),
+                b.label()
+            );
+        }
+    }
+}

@@ -1,0 +1,466 @@
+// The page: loads the model, holds the conversation, and hands both to the components that show them.
+import { css, html, LitElement, nothing } from "lit";
+import { customElement, query, state } from "lit/decorators.js";
+import { manifestUrl } from "../address";
+import { Client } from "../client";
+import type { PlanInfo } from "../engine";
+import { HalfdepthError, needsReload, toErrorShape, type Opened } from "../protocol";
+import { report } from "../report";
+import { Sentences } from "../sentences";
+import { Session } from "../session";
+import { DEFAULT_SETTINGS, type Settings } from "../settings";
+import { strings } from "../strings";
+import {
+  choosePlans,
+  Conversation,
+  LANES,
+  type Change,
+  type Exchange,
+  type LaneIndex,
+  type Plans,
+} from "../turns";
+import "./about";
+import { type Ask, type Asked } from "./ask";
+import "./ask";
+import "./exchange";
+import "./lane-head";
+import type { PlanChosen } from "./lane-head";
+import "./settings";
+import type { SettingsChanged } from "./settings";
+import { shared } from "./shared";
+import "./status";
+import type { LoadState, StatusAction } from "./status";
+
+// Up to here a model loads without asking: about what a page with a few pictures weighs.
+const CONSENT_ABOVE_BYTES = 25_000_000;
+
+@customElement("hd-app")
+export class App extends LitElement {
+  @state() private load: LoadState = { kind: "loading", stage: { stage: "engine" } };
+  @state() private settings: Settings = DEFAULT_SETTINGS;
+  @state() private settingsOpen = false;
+  @state() private secondPlan: string | undefined;
+  /** Sentences for the screen reader. */
+  @state() private spoken: readonly string[] = [];
+  @query("hd-ask") private readonly box!: Ask;
+
+  private session: Session | null = null;
+  /** The pack as last opened: it outlives the session, so that the lanes keep their heads while it loads again. */
+  private opened: Opened | null = null;
+  private plans: Plans | null = null;
+  private loading: AbortController | null = null;
+  private agree: (yes: boolean) => void = () => undefined;
+  private readonly conversation = new Conversation((change) => {
+    this.followed(change);
+  });
+  private readonly voices = [new Sentences(), new Sentences()] as const;
+
+  static override styles = [
+    shared,
+    css`
+      :host {
+        display: block;
+        max-width: 70rem;
+        margin: 0 auto;
+        padding: 0 clamp(0.9rem, 3vw, 2rem);
+      }
+
+      header {
+        padding-block: clamp(1.25rem, 4vw, 2.5rem) clamp(1rem, 2.5vw, 1.75rem);
+      }
+
+      h1 {
+        font: 600 clamp(1.75rem, 5vw, 2.75rem) / 1.1 var(--serif);
+        letter-spacing: -0.02em;
+        text-wrap: balance;
+      }
+
+      .lead {
+        max-width: 58ch;
+        margin-top: 0.6rem;
+        color: var(--muted);
+        font-size: clamp(0.95rem, 2vw, 1.05rem);
+        text-wrap: pretty;
+      }
+
+      .lanes {
+        display: grid;
+        grid-template-columns: 1fr 1fr;
+        gap: 1rem;
+      }
+
+      .lane-0 {
+        --lane: var(--full);
+      }
+
+      .lane-1 {
+        --lane: var(--half);
+      }
+
+      .software {
+        margin-top: 0.25rem;
+        color: var(--warning);
+        font-size: 0.85rem;
+      }
+
+      hd-status {
+        margin-top: 1rem;
+      }
+
+      .exchanges {
+        display: grid;
+        gap: 2.25rem;
+        padding-block: 1rem 1.5rem;
+      }
+
+      .examples {
+        display: flex;
+        flex-wrap: wrap;
+        gap: 0.5rem;
+        align-items: center;
+        padding-block: 1.5rem 0.5rem;
+      }
+
+      .examples span {
+        width: 100%;
+        color: var(--muted);
+        font-size: 0.85rem;
+      }
+
+      .examples button {
+        font-family: var(--serif);
+      }
+
+      .composer {
+        position: sticky;
+        bottom: 0;
+        z-index: 1;
+        padding-block: 0.75rem 0.5rem;
+        background: linear-gradient(transparent, var(--paper) 0.75rem);
+      }
+
+      hd-settings {
+        max-height: 55vh;
+        margin-bottom: 0.5rem;
+        overflow: auto;
+      }
+    `,
+  ];
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    void this.start();
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    this.loading?.abort();
+    this.conversation.stop();
+    this.session?.close();
+  }
+
+  override render() {
+    return html`
+      <header>
+        <h1>${strings.title}</h1>
+        <p class="lead">${strings.lead}</p>
+      </header>
+      <main>
+        ${this.plans === null ? nothing : this.renderLanes(this.plans)}
+        ${this.conversation.exchanges.length > 0 ? this.renderExchanges() : nothing}
+        <hd-status
+          .load=${this.load}
+          ?conversation=${this.conversation.exchanges.length > 0}
+          ?foreign=${foreign()}
+          @status-action=${this.act}
+        ></hd-status>
+        ${
+          this.load.kind === "ready" && this.conversation.exchanges.length === 0
+            ? this.renderExamples()
+            : nothing
+        }
+        ${this.renderComposer()}
+        <div class="visually-hidden" role="log" aria-live="polite">
+          ${this.spoken.map((sentence) => html`<p>${sentence}</p>`)}
+        </div>
+      </main>
+      <footer>
+        <hd-about .opened=${this.opened} ?foreign=${foreign()}></hd-about>
+      </footer>
+    `;
+  }
+
+  private renderLanes(plans: Plans) {
+    const layers = this.opened?.pack.layers ?? 0;
+    return html`
+      <div class="lanes">
+        ${LANES.map(
+          (lane) =>
+            html`<hd-lane-head
+              class="lane-${lane}"
+              data-lane=${lane}
+              .plan=${plans[lane]}
+              .choices=${lane === 1 ? (this.session?.plans.halves ?? []) : []}
+              layers=${layers}
+              weightBytes=${this.session?.memory.weightBytes ?? 0}
+              laneBytes=${this.session?.laneBytes(plans[lane].name) ?? 0}
+              .arrived=${arrivedLayers(this.load, this.opened)}
+              ?busy=${this.busy(lane)}
+              ?locked=${this.conversation.running}
+              @plan-chosen=${this.choosePlan}
+            ></hd-lane-head>`,
+        )}
+      </div>
+      ${
+        this.opened?.adapter.fallback === true
+          ? html`<p class="software">${strings.softwareGpu}</p>`
+          : nothing
+      }
+    `;
+  }
+
+  private renderExchanges() {
+    const layers = this.opened?.pack.layers ?? 0;
+    return html`<div class="exchanges">
+      ${this.conversation.exchanges.map(
+        (exchange) => html`<hd-exchange .exchange=${exchange} layers=${layers}></hd-exchange>`,
+      )}
+    </div>`;
+  }
+
+  private renderExamples() {
+    const { examples, examplesLabel } = strings.ask;
+    return html`<div class="examples">
+      <span>${examplesLabel}</span>
+      ${examples.map(
+        (example) =>
+          html`<button
+            type="button"
+            @click=${() => {
+              this.box.ask(example);
+            }}
+          >
+            ${example}
+          </button>`,
+      )}
+    </div>`;
+  }
+
+  private renderComposer() {
+    return html`<div class="composer">
+      ${
+        this.settingsOpen
+          ? html`<hd-settings
+              id="settings"
+              .settings=${this.settings}
+              @settings-changed=${(event: SettingsChanged) => {
+                this.settings = event.detail;
+              }}
+            ></hd-settings>`
+          : nothing
+      }
+      <hd-ask
+        ?ready=${this.load.kind === "ready"}
+        ?running=${this.conversation.running}
+        ?started=${this.conversation.exchanges.length > 0}
+        @asked=${this.asked}
+        @stop=${() => {
+          this.conversation.stop();
+        }}
+        @regenerate=${this.regenerate}
+        @new-conversation=${() => {
+          this.conversation.clear();
+        }}
+      >
+        <button
+          class="quiet"
+          type="button"
+          aria-expanded=${this.settingsOpen}
+          aria-controls="settings"
+          @click=${() => (this.settingsOpen = !this.settingsOpen)}
+        >
+          ${strings.settings.title}
+        </button>
+      </hd-ask>
+    </div>`;
+  }
+
+  override updated(): void {
+    // For whoever drives or measures the page: what it is at.
+    document.documentElement.dataset.phase = this.phase();
+  }
+
+  private phase(): string {
+    if (this.load.kind !== "ready") return this.load.kind;
+    const busy = LANES.filter((lane) => this.busy(lane));
+    if (busy.length === 2) return "both";
+    return busy[0] === undefined ? "idle" : `lane-${busy[0]}`;
+  }
+
+  private busy(lane: LaneIndex): boolean {
+    return this.conversation.exchanges.at(-1)?.answers[lane].state === "running";
+  }
+
+  private async start(): Promise<void> {
+    this.loading?.abort();
+    this.session?.close();
+    this.session = null;
+    const loading = (this.loading = new AbortController());
+    this.load = { kind: "loading", stage: { stage: "engine" } };
+    try {
+      const manifest = manifestUrl(location.search, location.href);
+      refuseWithoutWebGpu();
+      const worker = new Worker(new URL("../worker.ts", import.meta.url), { type: "module" });
+      const session = await Session.load(new Client(worker), {
+        manifestUrl: manifest,
+        signal: loading.signal,
+        secondPlan: this.secondPlan,
+        onStage: (stage) => {
+          this.load = { kind: "loading", stage };
+        },
+        consent: (opened) => this.consent(opened, loading.signal),
+      });
+      this.session = session;
+      this.load = { kind: "ready" };
+      this.say([strings.speak.loaded]);
+      this.writeReport();
+    } catch (thrown) {
+      // A later start has taken over.
+      if (this.loading !== loading) return;
+      const error = toErrorShape(thrown);
+      this.load = error.name === "Aborted" ? { kind: "cancelled" } : { kind: "failed", error };
+    }
+  }
+
+  private async consent(opened: Opened, signal: AbortSignal): Promise<boolean> {
+    this.opened = opened;
+    this.showPlans(opened.pack.plans);
+    if (opened.bytes - opened.storedBytes <= CONSENT_ABOVE_BYTES) return true;
+    this.load = { kind: "consent", opened };
+    return new Promise((resolve) => {
+      this.agree = resolve;
+      signal.addEventListener("abort", () => {
+        resolve(false);
+      });
+    });
+  }
+
+  private act({ detail }: StatusAction): void {
+    if (detail === "cancel") this.loading?.abort();
+    else if (detail === "consent") this.agree(true);
+    else void this.start();
+  }
+
+  private choosePlan({ detail }: PlanChosen): void {
+    if (this.session === null) return;
+    this.secondPlan = detail.plan;
+    this.showPlans(this.session.opened.pack.plans);
+  }
+
+  private showPlans(plans: readonly PlanInfo[]): void {
+    const chosen = choosePlans(plans, this.secondPlan);
+    if (chosen !== null) this.plans = [chosen.full, chosen.half];
+  }
+
+  private asked({ detail }: Asked): void {
+    if (this.session === null || this.plans === null) return;
+    void this.conversation.ask(detail.question, this.plans, this.settings, this.session);
+  }
+
+  private regenerate(): void {
+    if (this.session === null || this.plans === null) return;
+    void this.conversation.regenerate(this.plans, this.settings, this.session);
+  }
+
+  private followed(change: Change): void {
+    this.requestUpdate();
+    switch (change.kind) {
+      case "asked":
+        this.spoken = [];
+        void this.scrollToLast();
+        break;
+      case "began":
+        this.say([strings.speak.begins(this.laneTitle(change.exchange.answers[change.lane].plan))]);
+        break;
+      case "text":
+        this.say(this.voices[change.lane].push(change.text));
+        break;
+      case "ended":
+        this.say(this.voices[change.lane].finish());
+        this.writeReport();
+        this.watchForLoss(change.exchange.answers[change.lane].error);
+        break;
+      case "settled":
+        this.say([wasStopped(change.exchange) ? strings.speak.stopped : strings.speak.done]);
+        this.writeReport();
+        break;
+      case "cleared":
+        this.spoken = [];
+        this.writeReport();
+        break;
+    }
+  }
+
+  /** A dead engine takes its session along; the conversation stays. */
+  private watchForLoss(error: ReturnType<typeof toErrorShape> | null): void {
+    if (error === null || !needsReload(error.name)) return;
+    this.session?.close();
+    this.session = null;
+    this.load = { kind: "failed", error };
+  }
+
+  private async scrollToLast(): Promise<void> {
+    await this.updateComplete;
+    const last = [...this.renderRoot.querySelectorAll("hd-exchange")].at(-1);
+    last?.scrollIntoView({ block: "start" });
+  }
+
+  private say(sentences: readonly string[]): void {
+    if (sentences.length > 0) this.spoken = [...this.spoken, ...sentences];
+  }
+
+  private laneTitle(plan: PlanInfo): string {
+    const layers = this.opened?.pack.layers ?? 0;
+    const kept = plan.layers.length;
+    return kept === layers ? strings.lane.full(layers) : strings.lane.part(kept, layers);
+  }
+
+  private writeReport(): void {
+    const element = document.getElementById("report");
+    if (element === null || this.session === null) return;
+    const last = this.conversation.exchanges.at(-1);
+    element.textContent = JSON.stringify(report(this.session, last, navigator.userAgent));
+  }
+}
+
+function wasStopped({ answers }: Exchange): boolean {
+  return answers.some(({ finish }) => finish === "stopped" || finish === "failed");
+}
+
+/** Told before anything is downloaded. */
+function refuseWithoutWebGpu(): void {
+  const { gpu } = navigator as { gpu?: unknown };
+  if (gpu !== undefined) return;
+  const { webgpuMissing, webgpuInsecure } = strings.errors;
+  throw new HalfdepthError("WebGpuUnavailable", isSecureContext ? webgpuMissing : webgpuInsecure);
+}
+
+/** The layers that have come in so far; null when all have. */
+function arrivedLayers(load: LoadState, opened: Opened | null): ReadonlySet<number> | null {
+  if (load.kind === "ready" || opened === null) return null;
+  const stage = load.kind === "loading" ? load.stage : null;
+  if (stage?.stage === "lanes") return null;
+  const filesDone = stage?.stage === "files" ? stage.progress.filesDone : 0;
+  const layers = opened.pack.files.slice(0, filesDone).map(({ layer }) => layer);
+  return new Set(layers.filter((layer) => layer !== null));
+}
+
+function foreign(): boolean {
+  return new URLSearchParams(location.search).has("model");
+}
+
+declare global {
+  interface HTMLElementTagNameMap {
+    "hd-app": App;
+  }
+}

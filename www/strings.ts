@@ -1,0 +1,258 @@
+// Every word the visitor reads, in one place.
+import * as format from "./format";
+import type { Adapter, PackInfo, PlanInfo } from "./engine";
+import type { ErrorName, FilesProgress, Opened } from "./protocol";
+import type { Answer, Comparison } from "./turns";
+import type { NumberField } from "./settings";
+
+const KEPT_WORDS = { half: "Half the layers", all: "All the layers" };
+
+export const strings = {
+  title: "One model, two depths",
+  lead: "A Llama and its half-depth self answer the same question on your own GPU. One download, one set of weights; the second lane simply skips layers.",
+
+  lane: {
+    full: (layers: number) => `All ${layers} layers`,
+    part: (kept: number, layers: number) =>
+      kept * 2 === layers ? `Half depth: ${kept} of ${layers}` : `${kept} of ${layers} layers`,
+    strip: (kept: readonly number[], layers: number) =>
+      kept.length === layers
+        ? `All ${layers} layers run.`
+        : `${kept.length} of ${layers} layers run: numbers ${kept.map((layer) => layer + 1).join(", ")}.`,
+    region: (title: string) => `Answer: ${title}`,
+    waiting: "Waits for its turn, so that neither slows the other's clock.",
+    waitingTogether: "Starting.",
+    reading: "Reading the question",
+    empty: "No text.",
+    copy: "Copy",
+    copied: "Copied",
+    copyFailed: "Not copied",
+    copyLabel: (title: string) => `Copy the answer of: ${title}`,
+    plan: "Layers of the second lane",
+    planOption: ({ title, layers, crossEntropy }: PlanInfo) =>
+      `${title} (${layers.length} layers${crossEntropy === null ? "" : `, loss ${crossEntropy.toFixed(2)}`})`,
+  },
+
+  finish: (answer: Answer): string | null => {
+    switch (answer.finish) {
+      case "stopped":
+        return "Stopped.";
+      case "max-tokens":
+        return "Cut at the token limit (settings).";
+      case "stop-string":
+        return "Ended at a stop string.";
+      case "context-full":
+        return "The context is full: the model cannot read or write more. Start a new conversation.";
+      default:
+        return null;
+    }
+  },
+
+  stats: {
+    decode: "Decode",
+    decodeUnit: "tokens/s",
+    firstToken: "First token",
+    prefill: "Prefill",
+    tokens: "Tokens",
+    tokensOf: ({ stats, started }: Answer) =>
+      `${stats?.generatedTokens ?? 0} after ${started?.promptTokens ?? stats?.promptTokens ?? 0}`,
+    prefillRate: (rate: string) => `${rate} /s`,
+    reused: (tokens: number) => `${tokens} kept from before`,
+    contextLeft: (tokens: number) => `Room for ${format.count(Math.max(0, tokens))} more tokens`,
+    memory: (weights: number, lane: number) =>
+      `${format.bytes(weights)} shared weights + ${format.bytes(lane)} of its own on the GPU`,
+  },
+
+  comparison: (comparison: Comparison): string => {
+    switch (comparison.kind) {
+      case "ratio": {
+        const { layersKept, layers, ratio } = comparison;
+        const subject =
+          layersKept === layers
+            ? KEPT_WORDS.all
+            : layersKept * 2 === layers
+              ? KEPT_WORDS.half
+              : `${layersKept} of ${layers} layers`;
+        return `${subject}: ${format.ratio(ratio)} as fast here.`;
+      }
+      case "together":
+        return "Both ran at once and slowed each other's clock: no fair comparison of speeds.";
+      case "too-short":
+        return "Too few tokens to compare speeds.";
+    }
+  },
+
+  replay: {
+    start: "Replay side by side",
+    label: "Replay at the measured pace",
+    skip: "End replay",
+    clock: (ms: number) => `${(ms / 1000).toFixed(1)} s`,
+  },
+
+  ask: {
+    label: "Your question, for both",
+    placeholder: "Ask for a story",
+    examples: [
+      "Tell me a story about Lily and a dog.",
+      "Hello! How are you today?",
+      "What do you like to do on a rainy day?",
+    ],
+    examplesLabel: "Try one of these",
+    send: "Ask both",
+    stop: "Stop",
+    regenerate: "Regenerate",
+    newConversation: "New conversation",
+    hint: "Enter asks, Shift+Enter starts a line, Escape stops.",
+    question: "You asked",
+  },
+
+  settings: {
+    title: "Settings",
+    system: "System prompt",
+    systemHint: "Said to the model before your first question. Empty: nothing is said.",
+    labels: {
+      temperature: "Temperature",
+      topK: "Top-k",
+      topP: "Top-p",
+      minP: "Min-p",
+      repetitionPenalty: "Repetition penalty",
+      seed: "Seed",
+      maxTokens: "Longest answer",
+    } satisfies Record<NumberField, string>,
+    hints: {
+      temperature: "0 takes the likeliest token each time: asking again repeats the answer",
+      topK: "0 is off",
+      topP: "1 is off",
+      minP: "0 is off",
+      repetitionPenalty: "1 is off",
+      seed: "Same seed, same text",
+      maxTokens: "In tokens",
+    } satisfies Record<NumberField, string>,
+    stop: "Stop strings",
+    stopHint: "One a line; \\n stands for a line break.",
+    sharedHistory: "Both continue from the full model's answers",
+    sharedHistoryHint: "Otherwise each lane goes on from what it said itself.",
+    together: "Run both at once",
+    togetherHint: "Each slows the other's clock, so speeds are not compared.",
+    reset: "Back to defaults",
+    range: (min: number, max: number, whole: boolean) =>
+      `Give a ${whole ? "whole number" : "number"} from ${min} to ${format.count(max)}.`,
+  },
+
+  loading: {
+    title: "Loading the model",
+    engine: "Starting the engine",
+    manifest: "Reading the pack's manifest",
+    device: "Asking for the GPU",
+    files: ({ role, layer }: FilesProgress) => {
+      const parts = {
+        tokenizer: "Fetching the tokeniser",
+        embedding: "Fetching the embedding",
+        head: "Fetching the output head",
+        layer: `Fetching layer ${(layer ?? 0) + 1}`,
+      };
+      return parts[role];
+    },
+    retrying: "The connection dropped; picking it up again",
+    bytes: (done: number, all: number) => `${format.bytes(done)} of ${format.bytes(all)}`,
+    fileCount: (done: number, all: number) => `${done} of ${all} files`,
+    lanes: (plan: PlanInfo) => `Preparing the lane: ${plan.title}`,
+    progressLabel: "Bytes loaded",
+    cancel: "Cancel",
+    cancelledTitle: "Loading stopped",
+    cancelled: "Nothing is running. What was loaded in full is kept.",
+    load: "Load the model",
+    consentTitle: (pack: PackInfo) => `Load ${pack.name}?`,
+    consent: ({ bytes, storedBytes }: Opened) =>
+      `${format.bytes(bytes - storedBytes)} to download${storedBytes > 0 ? ` (${format.bytes(storedBytes)} are here already)` : ""}. It is kept in this browser, so the next visit needs no download.`,
+  },
+
+  errors: {
+    titles: {
+      WebGpuUnavailable: "This browser gives no access to a GPU",
+      PackError: "This model pack cannot be used",
+      DeviceLost: "The GPU went away",
+      SelfTestFailed: "This GPU computes wrongly",
+      ContextFull: "The conversation is longer than the model can read",
+      InvalidRequest: "That cannot be asked",
+      EngineError: "The engine stopped",
+      DownloadError: "The model could not be downloaded",
+      InvalidAddress: "That is no address of a model",
+      Aborted: "Stopped",
+    } satisfies Record<ErrorName, string>,
+    retry: "Try again",
+    reload: "Load the model again",
+    kept: "Your conversation is still here.",
+    openDefault: "Open the built-in model",
+    webgpuMissing:
+      "Halfdepth computes on your own GPU through WebGPU, and this browser does not offer it.",
+    webgpuInsecure:
+      "WebGPU is only there on secure pages. Open this page over https, or on localhost.",
+    webgpuBrowsers: [
+      "Chrome or Edge 113 and later (Linux: 144 and later; Android: 121 and later)",
+      "Safari 26 and later (macOS, iOS, iPadOS)",
+      "Firefox 141 and later on Windows, 145 and later on Macs with Apple silicon",
+    ],
+    webgpuBrowsersTitle: "It works in",
+    webgpuAdvice:
+      "In one of these already? Update it, turn hardware acceleration on in its settings, and look at chrome://gpu or about:support to see whether WebGPU is blocked for your driver.",
+  },
+
+  address: {
+    unreadable: (text: string) =>
+      `“${text}” is not an address. Give ?model= the https address of a pack's folder or of its manifest.json.`,
+    scheme: (text: string, scheme: string) =>
+      `“${text}” begins with ${scheme}, and only http: and https: addresses are opened. Give ?model= the https address of a pack's folder or of its manifest.json.`,
+    credentials:
+      "The address carries a user name or password, which browsers refuse to send. Give one without.",
+  },
+
+  download: {
+    refused: (url: string, status: number) =>
+      status === 404
+        ? `There is nothing at ${url} (404). Check the address; a pack's folder holds manifest.json and its .bin files.`
+        : `${url} answered with status ${status}. Try again later, or ask whoever hosts the model.`,
+    unreachable: (url: string) =>
+      `${url} could not be reached or kept breaking off. Check your connection; if the model lies on another host, that host must allow it to be read from here (CORS).`,
+    wrongRange: (url: string) =>
+      `${url} answered with other bytes than were asked for. Its server handles ranges wrongly.`,
+    wrongLength: (url: string, expected: number, found: number) =>
+      `${url} is ${format.count(found)} bytes or more where the manifest says ${format.count(expected)}. The pack was changed or uploaded incompletely: upload it again.`,
+    endedEarly: (found: number, expected: number) =>
+      `The transfer ended after ${format.count(found)} of ${format.count(expected)} bytes.`,
+    manifestTooLarge: (url: string) => `${url} is too large to be a manifest.`,
+    noRoom: (url: string, bytes: number) =>
+      `${url} needs ${format.bytes(bytes)} of memory at once, and the browser does not give it.`,
+  },
+
+  engine: {
+    workerFailed: (message: string) =>
+      `The worker that computes failed${message === "" ? "" : ` (${message})`}. Load the model again.`,
+    noPlans: "The pack names no layer plans, so there is nothing to run. Make it again.",
+  },
+
+  about: {
+    title: "What you are looking at",
+    builtIn:
+      "The built-in model is a toy on purpose: 2.6 million parameters, trained in an hour on two CPU cores to tell small stories. It knows nothing about the world. It is here so that the page answers after a small download; its speeds say little about large models.",
+    other: ({ name, source, licence, parameters, layers, hiddenSize, context }: PackInfo) =>
+      `${name}, from ${source}: ${format.parameters(parameters)} parameters, ${layers} layers of width ${hiddenSize}, ${format.count(context)} tokens of context${licence === null ? "" : `, licence ${licence}`}.`,
+    claim:
+      "“The Unreasonable Ineffectiveness of the Deeper Layers” found that large Llamas keep their multiple-choice scores with up to about half of the layers removed and a little healing. Writing is another matter: text generation falls apart long before multiple choice does, most of all in small models and where nothing was healed. Trust what you read in the two lanes, not the headline.",
+    measure:
+      "The lanes run one after the other and take turns in going first, so neither slows the other's clock. The replay shows both at once at the pace that was measured.",
+    adapter: ({ vendor, architecture, device, description }: Adapter) => {
+      const parts = [description || device, vendor, architecture].filter((part) => part !== "");
+      return `GPU: ${parts.length === 0 ? "not named by the browser" : parts.join(", ")}.`;
+    },
+    local: "Everything is computed here; no question leaves your machine.",
+  },
+  softwareGpu: "Software GPU: the speeds below say nothing about your machine.",
+
+  speak: {
+    begins: (title: string) => `${title}.`,
+    loaded: "The model is ready.",
+    done: "Both have answered.",
+    stopped: "Stopped.",
+  },
+};

@@ -1,0 +1,281 @@
+// The conversation of two lanes: who answers when, with which history, and what came of it. No DOM, no clock.
+import type { Finish, LaneStats, Message, PlanInfo, TurnRequest, TurnStarted } from "./engine";
+import { toErrorShape, needsReload, type ErrorShape, type TurnEvent } from "./protocol";
+import type { Settings } from "./settings";
+
+/** Lane 0 runs the full model, lane 1 the other plan. */
+export type LaneIndex = 0 | 1;
+export const LANES: readonly LaneIndex[] = [0, 1];
+export type Plans = readonly [PlanInfo, PlanInfo];
+
+/** Whoever can answer: the session, or a stand-in in tests. */
+export interface Talker {
+  turn(plan: string, request: TurnRequest, signal: AbortSignal): AsyncIterable<TurnEvent>;
+}
+
+export interface Exchange {
+  question: string;
+  /** The order in which the lanes answered. */
+  order: readonly [LaneIndex, LaneIndex];
+  together: boolean;
+  seed: number;
+  answers: readonly [Answer, Answer];
+}
+
+export interface Answer {
+  plan: PlanInfo;
+  state: "waiting" | "running" | "done";
+  finish: Finish | "stopped" | "failed" | null;
+  text: string;
+  tokens: number[];
+  pieces: Piece[];
+  started: TurnStarted | null;
+  stats: LaneStats | null;
+  error: ErrorShape | null;
+}
+
+/** Text that arrived at once, and when each of its tokens was made: ms since the turn began. */
+export interface Piece {
+  text: string;
+  timesMs: readonly number[];
+}
+
+export type Change =
+  | { kind: "asked"; exchange: Exchange }
+  | { kind: "began"; exchange: Exchange; lane: LaneIndex }
+  | { kind: "text"; exchange: Exchange; lane: LaneIndex; text: string }
+  | { kind: "ended"; exchange: Exchange; lane: LaneIndex }
+  | { kind: "settled"; exchange: Exchange }
+  | { kind: "cleared" };
+
+export class Conversation {
+  private readonly done: Exchange[] = [];
+  private stopper: AbortController | null = null;
+  private asked = 0;
+
+  constructor(private readonly changed: (change: Change) => void) {}
+
+  get exchanges(): readonly Exchange[] {
+    return this.done;
+  }
+
+  get running(): boolean {
+    return this.stopper !== null;
+  }
+
+  /** Resolves when both lanes have answered or were stopped; a failure stands in its answer. */
+  async ask(question: string, plans: Plans, settings: Settings, talker: Talker): Promise<void> {
+    await this.run(question, plans, settings, talker, settings.sampling.seed);
+  }
+
+  /** Asks the last question again in place of its answers. Where chance plays a part, it gets the next seed. */
+  async regenerate(plans: Plans, settings: Settings, talker: Talker): Promise<void> {
+    const last = this.done.at(-1);
+    if (last === undefined || this.running) return;
+    this.done.pop();
+    const { temperature, seed } = settings.sampling;
+    const next = temperature > 0 ? Math.max(seed, last.seed + 1) : seed;
+    await this.run(last.question, plans, settings, talker, next);
+  }
+
+  stop(): void {
+    this.stopper?.abort();
+  }
+
+  clear(): void {
+    this.stop();
+    this.done.length = 0;
+    this.changed({ kind: "cleared" });
+  }
+
+  private async run(
+    question: string,
+    plans: Plans,
+    settings: Settings,
+    talker: Talker,
+    seed: number,
+  ): Promise<void> {
+    if (this.running) return;
+    const stopper = (this.stopper = new AbortController());
+    // Whoever goes first meets the cooler chip, or the colder caches: they take turns.
+    const order = this.asked % 2 === 0 ? ([0, 1] as const) : ([1, 0] as const);
+    this.asked += 1;
+    const history = LANES.map((lane) => this.messages(lane, question, settings));
+    const exchange: Exchange = {
+      question,
+      order,
+      together: settings.together,
+      seed,
+      answers: [blank(plans[0]), blank(plans[1])],
+    };
+    this.done.push(exchange);
+    this.changed({ kind: "asked", exchange });
+
+    const answer = (lane: LaneIndex) => {
+      const request: TurnRequest = {
+        messages: history[lane] ?? [],
+        sampling: { ...settings.sampling, seed },
+        maxTokens: settings.maxTokens,
+        stop: settings.stop,
+      };
+      return this.answer(exchange, lane, request, talker, stopper);
+    };
+    if (settings.together) {
+      await Promise.all(order.map(answer));
+    } else {
+      for (const lane of order) await answer(lane);
+    }
+    this.stopper = null;
+    this.changed({ kind: "settled", exchange });
+  }
+
+  private async answer(
+    exchange: Exchange,
+    lane: LaneIndex,
+    request: TurnRequest,
+    talker: Talker,
+    stopper: AbortController,
+  ): Promise<void> {
+    const answer = exchange.answers[lane];
+    if (!stopper.signal.aborted) {
+      answer.state = "running";
+      this.changed({ kind: "began", exchange, lane });
+      try {
+        for await (const event of talker.turn(answer.plan.name, request, stopper.signal)) {
+          const text = take(answer, event);
+          this.changed({ kind: "text", exchange, lane, text });
+        }
+      } catch (thrown) {
+        const error = toErrorShape(thrown);
+        if (error.name !== "Aborted") {
+          answer.finish = "failed";
+          answer.error = error;
+        }
+        // The other lane lives on the same device.
+        if (needsReload(error.name)) stopper.abort();
+      }
+    }
+    answer.state = "done";
+    answer.finish ??= "stopped";
+    this.changed({ kind: "ended", exchange, lane });
+  }
+
+  /** What a lane is told: its own answers so far, or the full model's. */
+  private messages(lane: LaneIndex, question: string, settings: Settings): Message[] {
+    const system: Message[] =
+      settings.system.trim() === "" ? [] : [{ role: "system", content: settings.system }];
+    const source: LaneIndex = settings.sharedHistory ? 0 : lane;
+    const before = this.done.flatMap((exchange): Message[] => {
+      const { text } = exchange.answers[source];
+      // A turn that never got a word in would teach the model to be silent.
+      if (text === "") return [];
+      return [
+        { role: "user", content: exchange.question },
+        { role: "assistant", content: text },
+      ];
+    });
+    return [...system, ...before, { role: "user", content: question }];
+  }
+}
+
+export type Comparison =
+  | { kind: "ratio"; ratio: number; layersKept: number; layers: number }
+  | { kind: "together" }
+  | { kind: "too-short" };
+
+// Below this a decode speed is mostly its first batch.
+const TOKENS_TO_COMPARE = 8;
+
+/** How fast the second lane decoded beside the first; null while an answer is missing. */
+export function compare(exchange: Exchange): Comparison | null {
+  const [full, half] = exchange.answers;
+  if (full.stats === null || half.stats === null) return null;
+  if (full.state !== "done" || half.state !== "done") return null;
+  if (full.finish === "failed" || half.finish === "failed") return null;
+  if (exchange.together) return { kind: "together" };
+  const measured = ({ generatedTokens, decodeTokensPerSecond }: LaneStats) =>
+    generatedTokens >= TOKENS_TO_COMPARE && decodeTokensPerSecond > 0;
+  if (!measured(full.stats) || !measured(half.stats)) return { kind: "too-short" };
+  return {
+    kind: "ratio",
+    ratio: half.stats.decodeTokensPerSecond / full.stats.decodeTokensPerSecond,
+    layersKept: half.plan.layers.length,
+    layers: full.plan.layers.length,
+  };
+}
+
+const letters = new Intl.Segmenter();
+
+/** Replay: the text of an answer as it stood `ms` after its turn began, at the measured pace. */
+export function textAt(answer: Answer, ms: number): string {
+  let text = "";
+  for (const piece of answer.pieces) {
+    const made = piece.timesMs.filter((timeMs) => timeMs <= ms).length;
+    if (made === piece.timesMs.length) {
+      text += piece.text;
+      continue;
+    }
+    // The engine hands over several tokens as one text; their characters are spread over them.
+    const characters = [...letters.segment(piece.text)].map(({ segment }) => segment);
+    text += characters
+      .slice(0, Math.floor((characters.length * made) / piece.timesMs.length))
+      .join("");
+    break;
+  }
+  return text;
+}
+
+/** How long the replay of an exchange takes: until its slower lane is done. */
+export function replayMs(exchange: Exchange): number {
+  const ends = exchange.answers.map((answer) => answer.pieces.at(-1)?.timesMs.at(-1) ?? 0);
+  return Math.max(...ends);
+}
+
+export interface ChosenPlans {
+  full: PlanInfo;
+  half: PlanInfo;
+  /** What the second lane may run. */
+  halves: readonly PlanInfo[];
+}
+
+/** The second lane runs the plan that was asked for, else the one with the least measured loss, else the first. */
+export function choosePlans(plans: readonly PlanInfo[], asked?: string): ChosenPlans | null {
+  const [full] = [...plans].sort((a, b) => b.layers.length - a.layers.length);
+  if (full === undefined) return null;
+  const loss = (plan: PlanInfo) => plan.crossEntropy ?? Infinity;
+  const others = plans.filter((plan) => plan !== full);
+  others.sort((a, b) => (loss(a) === loss(b) ? 0 : loss(a) - loss(b)));
+  const half = others.find((plan) => plan.name === asked) ?? others[0];
+  // A pack with one plan compares it with itself: dull, but true.
+  if (half === undefined) return { full, half: full, halves: [full] };
+  return { full, half, halves: others };
+}
+
+function blank(plan: PlanInfo): Answer {
+  return {
+    plan,
+    state: "waiting",
+    finish: null,
+    text: "",
+    tokens: [],
+    pieces: [],
+    started: null,
+    stats: null,
+    error: null,
+  };
+}
+
+/** Adds what arrived to an answer; gives the new text. */
+function take(answer: Answer, event: TurnEvent): string {
+  if (event.kind === "started") {
+    answer.started = event.started;
+    return "";
+  }
+  const { text, tokens, tokenTimesMs, finish, stats } = event.step;
+  answer.text += text;
+  answer.tokens.push(...tokens);
+  answer.pieces.push({ text, timesMs: tokenTimesMs });
+  answer.stats = stats;
+  answer.finish = finish;
+  return text;
+}

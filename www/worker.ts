@@ -1,0 +1,4 @@
+// The dedicated worker: the engine runs here, so that the page never waits for it.
+import { host } from "./host";
+
+host(globalThis, () => import("halfdepth-engine"), globalThis.caches);
