@@ -53,10 +53,10 @@ export const strings = {
     decodeUnit: "tokens/s",
     firstToken: "First token",
     prefill: "Prefill",
-    tokens: "Tokens",
+    tokens: "Tokens out / in",
     tokensOf: ({ stats, started }: Answer) =>
-      `${stats?.generatedTokens ?? 0} after ${started?.promptTokens ?? stats?.promptTokens ?? 0}`,
-    prefillRate: (rate: string) => `${rate} /s`,
+      `${stats?.generatedTokens ?? 0} / ${started?.promptTokens ?? stats?.promptTokens ?? 0}`,
+    prefillRate: (rate: string) => `${rate} tokens/s`,
     reused: (tokens: number) => `${tokens} kept from before`,
     contextLeft: (tokens: number) => `Room for ${format.count(Math.max(0, tokens))} more tokens`,
     memory: (weights: number, lane: number) =>

@@ -54,8 +54,22 @@ struct Report<'a> {
 #[derive(Serialize)]
 struct Timings {
     load_ms: f64,
-    #[serde(flatten)]
-    stats: LaneStats,
+    time_to_first_token_ms: f64,
+    decode_ms: f64,
+    prefill_tokens_per_second: f64,
+    decode_tokens_per_second: f64,
+}
+
+impl Timings {
+    fn new(load_ms: f64, stats: LaneStats) -> Self {
+        Self {
+            load_ms,
+            time_to_first_token_ms: stats.time_to_first_token_ms,
+            decode_ms: stats.decode_ms,
+            prefill_tokens_per_second: stats.prefill_tokens_per_second,
+            decode_tokens_per_second: stats.decode_tokens_per_second,
+        }
+    }
 }
 
 /// Runs the verb.
@@ -105,10 +119,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         plan: &plan.name,
         layers: &plan.layers,
         device: &loaded.device,
-        timings: Timings {
-            load_ms: loaded.load_ms,
-            stats: turn.stats(),
-        },
+        timings: Timings::new(loaded.load_ms, turn.stats()),
     };
     writeln!(stdout, "{}", serde_json::to_string(&report)?)?;
     Ok(())

@@ -41,10 +41,10 @@ pub(crate) struct Args {
     /// Measure the cross-entropy of every plan on this text
     #[arg(long, value_name = "TEXT")]
     measure: Option<PathBuf>,
-    /// Look for the half with the least loss on this text, and list it as the plan `best-half`
-    #[arg(long, value_name = "TEXT")]
-    search_half: Option<PathBuf>,
-    /// Tokens of the texts that are read
+    /// Look for the half with the least loss on the tokens after the measured ones; it becomes the plan `best-half`
+    #[arg(long, requires = "measure")]
+    search_half: bool,
+    /// Tokens to measure on, and as many to search on
     #[arg(long, default_value_t = 2048)]
     tokens: usize,
     /// Where to measure
@@ -81,8 +81,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     std::fs::create_dir_all(&args.output)
         .with_context(|| format!("cannot make {}", args.output.display()))?;
     let mut manifest = write_pack(args, &checkpoint)?;
-    if args.measure.is_some() || args.search_half.is_some() {
-        measure(args, &mut manifest)?;
+    if let Some(text) = &args.measure {
+        measure(args, text, &mut manifest)?;
         put(&args.output, "manifest.json", manifest.to_json().as_bytes())?;
     }
     let bytes: u64 = manifest.files().iter().map(|file| file.bytes).sum();
@@ -146,7 +146,7 @@ fn default_plans(depth: usize) -> Result<Vec<PlanEntry>> {
 }
 
 /// Measures every plan on what was written, so that 4 bits are part of the figure.
-fn measure(args: &Args, manifest: &mut Manifest) -> Result<()> {
+fn measure(args: &Args, text: &Path, manifest: &mut Manifest) -> Result<()> {
     let (device, _) = args.device.open()?;
     let (model, tokenizer) = from_pack(&args.output, manifest, &device)?;
     let depth = manifest.config().layers;
@@ -154,13 +154,10 @@ fn measure(args: &Args, manifest: &mut Manifest) -> Result<()> {
         .config()
         .bos_token
         .context("the model names no begin token, after which to measure")?;
-    let read = |path: &Path| -> Result<Vec<u32>> {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read {}", path.display()))?;
-        let mut ids = tokenizer.encode(&text, false)?;
-        ids.truncate(args.tokens);
-        Ok(ids)
-    };
+    let content =
+        std::fs::read_to_string(text).with_context(|| format!("cannot read {}", text.display()))?;
+    let tokens = tokenizer.encode(&content, false)?;
+    let (measured, rest) = tokens.split_at(args.tokens.min(tokens.len()));
     let loss = |layers: &[usize], tokens: &[u32]| -> Result<f64> {
         let plan = LayerPlan::new("measured", layers.to_vec(), depth)?;
         let mut lane = block_on(Lane::new(&model, plan, WINDOW))?;
@@ -168,37 +165,37 @@ fn measure(args: &Args, manifest: &mut Manifest) -> Result<()> {
             &mut lane, tokens, WINDOW, bos,
         ))?)
     };
-    if let Some(path) = &args.search_half {
-        let tokens = read(path)?;
+    if args.search_half {
+        // Not on the measured tokens: the figure would flatter the plan that was chosen by it.
+        let searched = &rest[..args.tokens.min(rest.len())];
         let bar = progress(0, "searching");
         let (layers, _) = eval::best_plan(depth, depth - depth / 2, |layers| {
             bar.inc_length(1);
             bar.inc(1);
-            loss(layers, &tokens)
+            loss(layers, searched)
         })?;
         bar.finish_and_clear();
-        manifest.set_plan(PlanEntry {
+        let title = "Half depth: the layers with the least measured loss";
+        let entry = PlanEntry {
             name: "best-half".to_string(),
-            title: "Half depth: the layers with the least measured loss".to_string(),
+            title: title.to_string(),
             layers,
             cross_entropy: None,
-        })?;
+        };
+        manifest.set_plan(entry)?;
     }
-    if let Some(path) = &args.measure {
-        let tokens = read(path)?;
-        let bar = progress(manifest.plans().len(), "measuring");
-        for mut entry in manifest.plans().to_vec() {
-            entry.cross_entropy = Some(loss(&entry.layers, &tokens)?);
-            manifest.set_plan(entry)?;
-            bar.inc(1);
-        }
-        bar.finish_and_clear();
-        manifest.set_evaluation(Some(Evaluation {
-            text: path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
-            tokens: tokens.len() as u64,
-            protocol: format!("nats a token; disjoint windows of {WINDOW} predictions, each after the begin token alone"),
-        }));
+    let bar = progress(manifest.plans().len(), "measuring");
+    for mut entry in manifest.plans().to_vec() {
+        entry.cross_entropy = Some(loss(&entry.layers, measured)?);
+        manifest.set_plan(entry)?;
+        bar.inc(1);
     }
+    bar.finish_and_clear();
+    manifest.set_evaluation(Some(Evaluation {
+        text: text.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+        tokens: measured.len() as u64,
+        protocol: format!("nats a token; disjoint windows of {WINDOW} predictions, each after the begin token alone"),
+    }));
     Ok(())
 }
 
