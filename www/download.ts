@@ -30,7 +30,8 @@ const MANIFEST_LIMIT_BYTES = 16_000_000;
 /** Where files live between visits. */
 export interface Store {
   get(file: string): Promise<Uint8Array | undefined>;
-  has(file: string): Promise<boolean>;
+  /** Length in bytes; 0 for what is not there. */
+  size(file: string): Promise<number>;
   put(file: string, bytes: Uint8Array): Promise<void>;
   drop(file: string): Promise<void>;
 }
@@ -87,7 +88,9 @@ export async function fetchFiles(
 
 /** Bytes of these files that are stored already. */
 export async function storedBytes(files: readonly PackFile[], store: Store): Promise<number> {
-  const sizes = files.map(async (file) => ((await store.has(file.file)) ? file.bytes : 0));
+  const sizes = files.map(async ({ file, bytes }) =>
+    (await store.size(file)) === bytes ? bytes : 0,
+  );
   return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
 }
 
@@ -104,7 +107,7 @@ export async function openStore(storage: CacheStorage | undefined): Promise<Stor
 
 const noStore: Store = {
   get: () => Promise.resolve(undefined),
-  has: () => Promise.resolve(false),
+  size: () => Promise.resolve(0),
   put: () => Promise.resolve(),
   drop: () => Promise.resolve(),
 };
@@ -125,7 +128,12 @@ function cacheStore(cache: Cache): Store {
         const found = await cache.match(key(file));
         return found && new Uint8Array(await found.arrayBuffer());
       }, undefined),
-    has: (file) => quietly(async () => (await cache.match(key(file))) !== undefined, false),
+    size: (file) =>
+      quietly(async () => {
+        // A blob knows its size without being read.
+        const found = await cache.match(key(file));
+        return found === undefined ? 0 : (await found.blob()).size;
+      }, 0),
     put: (file, bytes) =>
       quietly(() => cache.put(key(file), new Response(bytes.slice().buffer)), undefined),
     drop: (file) =>

@@ -16,6 +16,9 @@ use crate::plan::LayerPlan;
 /// Tokens of one prefill pass. Short enough that a pass never holds the GPU for long.
 const PREFILL_ROWS: usize = 32;
 
+/// Tokens of the captured batch.
+const BATCH: usize = 4;
+
 /// One layer plan at work: cache, workspace and graphs of its own; the weights are the model's.
 #[derive(Debug)]
 pub struct Lane {
@@ -25,22 +28,29 @@ pub struct Lane {
     control: Control,
     decode_work: Workspace,
     prefill_work: Workspace,
-    graphs: Option<Graphs>,
+    /// One for each of [`Pass::ALL`]; none on the CPU. They point at this lane's buffers and at the model's.
+    graphs: Vec<Graph>,
     /// Tokens whose keys and values are in the cache.
     cached: Vec<u32>,
     /// The token picked after them, once it has been read back.
     picked: Option<u32>,
 }
 
-/// The captured passes. They point at buffers of the lane that owns them, so they live and die with it.
-#[derive(Debug)]
-struct Graphs {
+/// The passes of a lane. On a GPU each is captured once as a graph.
+#[derive(Clone, Copy, Debug)]
+enum Pass {
     /// One token through body and head.
-    decode: Graph,
+    Decode,
+    /// [`BATCH`] tokens, each fed by the one before: a replay is a submit, so this one is a quarter of a submit a token.
+    DecodeBatch,
     /// Up to [`PREFILL_ROWS`] tokens through the body.
-    prefill: Graph,
+    Prefill,
     /// The last prefilled row through the head.
-    finish: Graph,
+    Finish,
+}
+
+impl Pass {
+    const ALL: [Self; 4] = [Self::Decode, Self::DecodeBatch, Self::Prefill, Self::Finish];
 }
 
 impl Lane {
@@ -70,7 +80,7 @@ impl Lane {
             control: Control::new(config, PREFILL_ROWS, device),
             decode_work: Workspace::new(config, context, 1, 1, device),
             prefill_work: Workspace::new(config, context, PREFILL_ROWS, 1, device),
-            graphs: None,
+            graphs: Vec::new(),
             cached: Vec::new(),
             picked: None,
             plan,
@@ -92,7 +102,7 @@ impl Lane {
 
     /// Whether passes are replayed from graphs: on a GPU.
     pub fn is_captured(&self) -> bool {
-        self.graphs.is_some()
+        !self.graphs.is_empty()
     }
 
     /// Positions that the cache holds.
@@ -144,10 +154,10 @@ impl Lane {
                 &mut self.control.step,
                 &[self.cached.len() as u32, chunk.len() as u32],
             );
-            self.run_prefill()?;
+            self.run(Pass::Prefill)?;
             self.cached.extend_from_slice(chunk);
         }
-        self.run_finish()?;
+        self.run(Pass::Finish)?;
         self.picked = None;
         Ok(())
     }
@@ -177,8 +187,11 @@ impl Lane {
         }
         let passes = passes.min(RING / 2);
         let first = self.picked().await?;
-        for _ in 0..passes {
-            self.run_decode()?;
+        for _ in 0..passes / BATCH {
+            self.run(Pass::DecodeBatch)?;
+        }
+        for _ in 0..passes % BATCH {
+            self.run(Pass::Decode)?;
         }
         let history = self.history().await?;
         let position = self.cached.len() + 1;
@@ -235,53 +248,35 @@ impl Lane {
         Ok(logits)
     }
 
-    fn pass_decode(&mut self) {
-        self.model.body(
-            &self.plan.layers,
-            &self.control,
-            &mut self.decode_work,
-            &mut self.cache,
-        );
-        self.model
-            .finish_own(&mut self.control, &mut self.decode_work, &self.cache);
-    }
-
-    fn pass_prefill(&mut self) {
-        self.model.body(
-            &self.plan.layers,
-            &self.control,
-            &mut self.prefill_work,
-            &mut self.cache,
-        );
-    }
-
-    fn pass_finish(&mut self) {
-        self.model.finish(
-            &mut self.control,
-            &self.prefill_work,
-            &mut self.decode_work,
-            &self.cache,
-        );
-    }
-
-    fn run_decode(&mut self) -> Result<(), DecodeError> {
-        match &self.graphs {
-            Some(graphs) => replay(&graphs.decode),
-            None => Ok(self.pass_decode()),
+    /// Replays a pass, or, without graphs, computes it.
+    fn run(&mut self, pass: Pass) -> Result<(), DecodeError> {
+        match self.graphs.get(pass as usize) {
+            Some(graph) => replay(graph),
+            None => {
+                self.compute(pass);
+                Ok(())
+            }
         }
     }
 
-    fn run_prefill(&mut self) -> Result<(), DecodeError> {
-        match &self.graphs {
-            Some(graphs) => replay(&graphs.prefill),
-            None => Ok(self.pass_prefill()),
-        }
-    }
-
-    fn run_finish(&mut self) -> Result<(), DecodeError> {
-        match &self.graphs {
-            Some(graphs) => replay(&graphs.finish),
-            None => Ok(self.pass_finish()),
+    fn compute(&mut self, pass: Pass) {
+        let Self {
+            model,
+            plan,
+            cache,
+            control,
+            decode_work,
+            prefill_work,
+            ..
+        } = self;
+        match pass {
+            Pass::Decode => {
+                model.body(&plan.layers, control, decode_work, cache);
+                model.finish_own(control, decode_work, cache);
+            }
+            Pass::DecodeBatch => (0..BATCH).for_each(|_| self.compute(Pass::Decode)),
+            Pass::Prefill => model.body(&plan.layers, control, prefill_work, cache),
+            Pass::Finish => model.finish(control, prefill_work, decode_work, cache),
         }
     }
 
@@ -302,24 +297,16 @@ impl Lane {
             return Ok(());
         };
         let mut graphs = Vec::new();
-        for pass in [Self::pass_decode, Self::pass_prefill, Self::pass_finish] {
+        for pass in Pass::ALL {
             client.graph_prepare().map_err(refused)?;
             // The warm-up compiles every pipeline; its results are thrown away.
-            pass(self);
+            self.compute(pass);
             client.sync().await.map_err(refused)?;
             client.start_capture().map_err(refused)?;
-            pass(self);
+            self.compute(pass);
             graphs.push(client.stop_capture().map_err(refused)?);
         }
-        let [decode, prefill, finish]: [Graph; 3] = match graphs.try_into() {
-            Ok(graphs) => graphs,
-            Err(_) => unreachable!("three passes were captured"),
-        };
-        self.graphs = Some(Graphs {
-            decode,
-            prefill,
-            finish,
-        });
+        self.graphs = graphs;
         Ok(())
     }
 }

@@ -114,14 +114,12 @@ impl Turn {
         clock: Clock,
     ) -> Result<Self, DecodeError> {
         let begun_ms = clock();
-        let sampling =
-            request
-                .sampling
-                .clone()
-                .validate()
-                .map_err(|error| DecodeError::Request {
-                    reason: error.to_string(),
-                })?;
+        let sampling = request
+            .sampling
+            .validate()
+            .map_err(|error| DecodeError::Request {
+                reason: error.to_string(),
+            })?;
         let (prompt_tokens, context) = (request.prompt.len(), lane.context());
         if prompt_tokens >= context {
             return Err(DecodeError::ContextFull {

@@ -41,6 +41,9 @@ pub fn argmax(logits: Tensor<2>, feedback: Feedback, heads: Heads) -> Feedback {
     }
 }
 
+/// Below every logit. Not quite the lowest f32: Chromium refuses that one's decimal form.
+const LOWEST: f32 = -3.4e38;
+
 /// The shader of this op.
 pub fn shader(vocabulary: usize, heads: Heads) -> Shader {
     Shader::new("argmax")
@@ -52,7 +55,7 @@ pub fn shader(vocabulary: usize, heads: Heads) -> Shader {
         .with("MAX_SPLITS", heads.max_splits(1))
         .with("KV_HEADS", heads.kv_heads)
         .with("CONTEXT", heads.context)
-        .with_f32("LOWEST", f32::MIN)
+        .with_f32("LOWEST", LOWEST)
 }
 
 #[backend_extension(Cube, Flex)]
@@ -115,7 +118,7 @@ impl Argmax for Flex {
         IntTensor<Self>,
     ) {
         let vocabulary = logits.layout().shape()[1];
-        let mut best = (0, f32::MIN);
+        let mut best = (0, LOWEST);
         for (id, logit) in floats(&logits)[..vocabulary].iter().enumerate() {
             if *logit > best.1 {
                 best = (id, *logit);

@@ -337,6 +337,8 @@ for (const colorScheme of ["light", "dark"] as const) {
       await ask(page, "supercalifragilistic".repeat(8));
       await answered(page);
       await expectNoSidewaysScroll(page);
+      await button(page, strings.replay.start).click();
+      await expectNoSidewaysScroll(page);
     });
   });
 }

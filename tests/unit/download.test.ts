@@ -71,7 +71,7 @@ function memoryStore(): Store & { files: Map<string, Uint8Array> } {
   return {
     files,
     get: (file) => Promise.resolve(files.get(file)),
-    has: (file) => Promise.resolve(files.has(file)),
+    size: (file) => Promise.resolve(files.get(file)?.length ?? 0),
     put: (file, bytes) => Promise.resolve(void files.set(file, bytes)),
     drop: (file) => Promise.resolve(void files.delete(file)),
   };

@@ -126,6 +126,24 @@ export class AnswerView extends LitElement {
         font-size: 0.75rem;
       }
 
+      @media (max-width: 45rem) {
+        :host([replaying]) {
+          padding: 0.5rem 0.6rem;
+        }
+
+        :host([replaying]) .text {
+          font-size: 0.9rem;
+        }
+
+        :host([replaying]) h3 {
+          font-size: 0.78rem;
+        }
+
+        :host([replaying]) :is(.head button, dl, .fine, .note) {
+          display: none;
+        }
+      }
+
       @media (prefers-reduced-motion: no-preference) {
         .cursor {
           animation: blink 1s steps(2) infinite;

@@ -44,6 +44,12 @@ export class ExchangeView extends LitElement {
         }
       }
 
+      /* Side by side on a phone as well, while it lasts. */
+      .answers.replaying {
+        grid-template-columns: 1fr 1fr;
+        gap: clamp(0.4rem, 2vw, 1rem);
+      }
+
       .lane-0 {
         --lane: var(--full);
       }
@@ -71,7 +77,7 @@ export class ExchangeView extends LitElement {
         font: 0.9rem/1.4 var(--sans);
       }
 
-      .replaying {
+      .clock {
         display: inline-flex;
         align-items: center;
         gap: 0.6rem;
@@ -101,7 +107,9 @@ export class ExchangeView extends LitElement {
         <span class="visually-hidden">${strings.ask.question}: </span
         ><span class="words">${exchange.question}</span>
       </h2>
-      <div class="answers">${LANES.map((lane) => this.renderAnswer(exchange, lane))}</div>
+      <div class="answers ${this.replayedMs === null ? "" : "replaying"}">
+        ${LANES.map((lane) => this.renderAnswer(exchange, lane))}
+      </div>
       ${this.renderVerdict(exchange)}
     `;
   }
@@ -122,6 +130,7 @@ export class ExchangeView extends LitElement {
       .answer=${answer}
       heading=${title}
       .replayed=${replayed}
+      ?replaying=${replayed !== null}
       ?together=${exchange.together}
     ></hd-answer>`;
   }
@@ -138,7 +147,7 @@ export class ExchangeView extends LitElement {
           ? html`<p class="ratio ${plain}" data-comparison=${comparison.kind}>
               ${strings.comparison(comparison)}
             </p>`
-          : html`<p class="replaying">
+          : html`<p class="clock">
               <span class="badge">${strings.replay.label}</span>
               <span>${strings.replay.clock(replayedMs)}</span>
             </p>`
@@ -161,6 +170,9 @@ export class ExchangeView extends LitElement {
       else this.frame = requestAnimationFrame(show);
     };
     this.replayedMs = 0;
+    void this.updateComplete.then(() => {
+      this.scrollIntoView({ block: "nearest" });
+    });
     this.frame = requestAnimationFrame(show);
   }
 

@@ -37,7 +37,7 @@ export class LaneHead extends LitElement {
       }
 
       h2 {
-        font: 600 1.05rem/1.3 var(--sans);
+        font: 600 clamp(0.88rem, 2.4vw, 1.05rem) / 1.4 var(--sans);
       }
 
       hd-strip {

@@ -1,8 +1,8 @@
 //! The values that cross to JavaScript, as `www/engine.d.ts` declares them, and errors with a name and advice.
 
 use halfdepth::chat::{ChatError, Message};
+use halfdepth::decode::DecodeError;
 use halfdepth::decode::sampler::Sampling;
-use halfdepth::decode::{DecodeError, GpuInfo};
 use halfdepth::model::BuildError;
 use halfdepth::pack::{Manifest, PackError, Role};
 use halfdepth::plan::PlanEntry;
@@ -35,16 +35,6 @@ pub(crate) struct Started {
 pub(crate) struct Memory {
     pub(crate) weight_bytes: usize,
     pub(crate) lane_bytes: Vec<usize>,
-}
-
-/// The device, as far as the browser tells.
-#[derive(Serialize)]
-pub(crate) struct Adapter {
-    pub(crate) vendor: String,
-    pub(crate) architecture: String,
-    pub(crate) device: String,
-    pub(crate) description: String,
-    pub(crate) fallback: bool,
 }
 
 /// A pack's description.
@@ -128,18 +118,6 @@ impl From<halfdepth::pack::FileInfo> for File {
             sha256,
             role,
             layer,
-        }
-    }
-}
-
-impl From<&GpuInfo> for Adapter {
-    fn from(gpu: &GpuInfo) -> Self {
-        Self {
-            vendor: gpu.driver.clone(),
-            architecture: String::new(),
-            device: String::new(),
-            description: gpu.name.clone(),
-            fallback: gpu.software,
         }
     }
 }

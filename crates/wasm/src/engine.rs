@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use halfdepth::chat::{ChatTemplate, Message};
-use halfdepth::decode::{self, Device, GpuInfo, Lane, Turn, TurnRequest};
+use halfdepth::decode::{self, Device, Lane, Turn, TurnRequest};
 use halfdepth::model::{Llama, LlamaBuilder};
 use halfdepth::pack::{Manifest, Role};
 use halfdepth::tokenizer::Tokenizer;
@@ -12,11 +12,12 @@ use serde::Serialize;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 
-use crate::boundary::{Adapter, Failure, Memory, PackInfo, Request, Started};
+use crate::adapter::{self, Adapter};
+use crate::boundary::{Failure, Memory, PackInfo, Request, Started};
 
 thread_local! {
     /// The device is asked for once: a second pack opened in the same worker uses it too.
-    static GPU: RefCell<Option<(Device, GpuInfo)>> = const { RefCell::new(None) };
+    static GPU: RefCell<Option<(Device, Adapter)>> = const { RefCell::new(None) };
 }
 
 /// Positions that a lane holds at most; a longer context costs memory that a page does not have.
@@ -26,7 +27,7 @@ const LARGEST_CONTEXT: usize = 4096;
 #[wasm_bindgen]
 pub struct Engine {
     manifest: Manifest,
-    gpu: GpuInfo,
+    adapter: Adapter,
     missing: Vec<String>,
     builder: Option<LlamaBuilder>,
     model: Option<Arc<Llama>>,
@@ -44,7 +45,7 @@ impl Engine {
 
     /// The device.
     pub fn adapter(&self) -> Result<JsValue, JsValue> {
-        to_js(&Adapter::from(&self.gpu))
+        to_js(&self.adapter)
     }
 
     /// What the manifest says.
@@ -103,9 +104,9 @@ impl Engine {
             .chat_template()
             .map(|source| ChatTemplate::new(source, special.bos.as_deref(), special.eos.as_deref()))
             .transpose()?;
-        let (device, gpu) = device().await?;
+        let (device, adapter) = device().await?;
         Ok(Self {
-            gpu,
+            adapter,
             missing: manifest.files().into_iter().map(|info| info.file).collect(),
             builder: Some(LlamaBuilder::new(manifest.config().clone(), &device)),
             model: None,
@@ -200,11 +201,12 @@ impl Engine {
     }
 }
 
-async fn device() -> Result<(Device, GpuInfo), Failure> {
+async fn device() -> Result<(Device, Adapter), Failure> {
     if let Some(open) = GPU.with_borrow(Clone::clone) {
         return Ok(open);
     }
-    let opened = decode::open_gpu().await?;
+    let (device, _) = decode::open_gpu().await?;
+    let opened = (device, adapter::describe().await);
     GPU.set(Some(opened.clone()));
     Ok(opened)
 }

@@ -3,6 +3,7 @@
 //! JavaScript pulls: `startTurn`, then `step` until it says why the answer ended. To stop is not to ask again.
 #![cfg(target_family = "wasm")]
 
+mod adapter;
 mod boundary;
 mod engine;
 
