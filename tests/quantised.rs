@@ -9,6 +9,7 @@ mod model;
 use std::path::{Path, PathBuf};
 
 use common::shared;
+use halfdepth::chat::{ChatTemplate, Message, Role};
 use halfdepth::checkpoint::Checkpoint;
 use halfdepth::decode::Lane;
 use halfdepth::eval::cross_entropy;
@@ -114,15 +115,29 @@ fn decode(
     picks
 }
 
-/// Holds one pack to itself on every device and gives back what the CPU twin picked, for the browser.
+/// Holds one pack to itself on every device and leaves what the CPU twin picked for the browser, in `folder`.
 fn check(
     name: &str,
     manifest: &Manifest,
     read: &dyn Fn(&str) -> Vec<u8>,
     tokenizer: &Tokenizer,
-) -> serde_json::Value {
+    folder: &Path,
+) {
+    let template = manifest.chat_template().map(|source| {
+        let special = manifest.special();
+        ChatTemplate::new(source, special.bos.as_deref(), special.eos.as_deref()).expect("template")
+    });
+    // As the page asks: through the chat template where there is one.
+    let ids = |prompt: &str| match &template {
+        Some(template) => {
+            let messages = [Message::new(Role::User, prompt)];
+            let text = template.render(&messages, true).expect("rendered");
+            tokenizer.encode(&text, false).expect("ids")
+        }
+        None => tokenizer.encode(prompt, true).expect("ids"),
+    };
     let mut cases = Vec::new();
-    for plan in ["full", "half"] {
+    for plan in manifest.plans().iter().map(|plan| plan.name.as_str()) {
         let mut references: Vec<Vec<Pick>> = Vec::new();
         for (device_name, device) in model::devices() {
             let model = model::unpack(manifest, read, &device);
@@ -131,7 +146,7 @@ fn check(
             let mut near_ties = 0;
             for (i, prompt) in PROMPTS.iter().enumerate() {
                 let label = format!("{name} on {device_name}, {plan}, {prompt:?}");
-                let prompt = tokenizer.encode(prompt, true).expect("ids");
+                let prompt = ids(prompt);
                 let reference = references.get(i).map(Vec::as_slice);
                 let picks = decode(&mut lane, &prompt, reference, &label, &mut near_ties);
                 if reference.is_none() {
@@ -156,7 +171,9 @@ fn check(
             }));
         }
     }
-    json!({ "nearTie": NEAR_TIE, "endTokens": manifest.config().eos_tokens, "cases": cases })
+    let golden =
+        json!({ "nearTie": NEAR_TIE, "endTokens": manifest.config().eos_tokens, "cases": cases });
+    std::fs::write(folder.join("golden.json"), golden.to_string()).expect("written");
 }
 
 fn fixtures(name: &str) -> PathBuf {
@@ -182,8 +199,13 @@ fn packs_agree(name: &str) {
     for (file, bytes) in &files {
         std::fs::write(folder.join(file), bytes).expect("written");
     }
-    let golden = check(name, &manifest, &|file| files[file].clone(), &tokenizer);
-    std::fs::write(folder.join("golden.json"), golden.to_string()).expect("written");
+    check(
+        name,
+        &manifest,
+        &|file| files[file].clone(),
+        &tokenizer,
+        &folder,
+    );
     print_cost(name, &checkpoint, &manifest, &files, &tokenizer);
 }
 
@@ -247,7 +269,37 @@ fn the_pack_that_ships_agrees() {
         .find(|info| info.role == halfdepth::pack::Role::Tokenizer)
         .expect("tokenizer");
     let tokenizer = Tokenizer::from_json(&read(&tokenizer_file.file)).expect("tokenizer");
-    check("the pack that ships", &manifest, &read, &tokenizer);
+    check(
+        "the pack that ships",
+        &manifest,
+        &read,
+        &tokenizer,
+        &fixtures("shipped"),
+    );
+}
+
+/// The model card's recipe, without the measuring.
+#[test]
+fn the_recipe_rebuilds_the_pack_that_ships() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/halfdepth-stories-12L");
+    let shipped = Manifest::parse(&std::fs::read(folder.join("manifest.json")).expect("manifest"))
+        .expect("a manifest");
+    let checkpoint = model::open("halfdepth-stories-12L");
+    let json =
+        std::fs::read(shared("models/halfdepth-stories-12L/tokenizer.json")).expect("tokenizer");
+    let (rebuilt, _) = model::pack(
+        &checkpoint,
+        &json,
+        &options("rebuilt", checkpoint.config().layers),
+    );
+    let names = |manifest: &Manifest| {
+        let mut names: Vec<String> = manifest.files().into_iter().map(|info| info.file).collect();
+        names.sort();
+        names
+    };
+    // Files are named by their hash, so equal names are equal bytes.
+    assert_eq!(names(&rebuilt), names(&shipped));
+    assert_eq!(shipped.source().sha256, checkpoint.sha256());
 }
 
 #[test]

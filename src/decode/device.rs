@@ -6,15 +6,16 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use cubecl::client::Client;
 
 use super::DecodeError;
+use super::self_test::self_test;
 use crate::kernels::IntSlot;
 
 /// Launches that one submit may hold: more than a batch of tokens needs, so that a batch is one submit.
 const TASKS_MAX: usize = 1 << 14;
 
-/// Opens the GPU. In a browser this asks for an adapter; natively it takes the best one.
+/// Opens the GPU and has it prove that it computes. In a browser this asks for an adapter; natively it takes the best one.
 ///
 /// # Errors
-/// No adapter, or it refused a device.
+/// No adapter, or it refused a device, or it computes wrongly.
 pub async fn open_gpu() -> Result<(Device, GpuInfo), DecodeError> {
     let (device, setup) = Device::wgpu_options()
         .tasks_max(TASKS_MAX)
@@ -28,7 +29,9 @@ pub async fn open_gpu() -> Result<(Device, GpuInfo), DecodeError> {
         name: info.name,
         driver: info.driver,
         software: info.device_type == burn::backend::wgpu::wgpu::DeviceType::Cpu,
+        largest_binding: setup.device.limits().max_storage_buffer_binding_size,
     };
+    self_test(&device).await?;
     Ok((device, gpu))
 }
 
@@ -41,6 +44,8 @@ pub struct GpuInfo {
     pub driver: String,
     /// Whether the "GPU" is a program on the CPU.
     pub software: bool,
+    /// Bytes that one tensor may have.
+    pub largest_binding: u64,
 }
 
 /// The CPU.

@@ -318,7 +318,7 @@ fn replay(graph: &Graph) -> Result<(), DecodeError> {
     unsafe { graph.replay() }.map_err(refused)
 }
 
-async fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, DecodeError> {
+pub(super) async fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, DecodeError> {
     let data = tensor.into_data_async().await.map_err(lost)?;
     Ok(data.iter::<f32>().collect())
 }

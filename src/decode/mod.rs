@@ -3,6 +3,7 @@
 mod device;
 mod lane;
 pub mod sampler;
+mod self_test;
 pub mod stop;
 mod turn;
 
@@ -20,6 +21,14 @@ pub enum DecodeError {
     #[error("no usable GPU: {reason}; the CPU backend works everywhere, only slower")]
     NoGpu {
         /// What the driver said.
+        reason: String,
+    },
+    /// The device computes wrongly.
+    #[error(
+        "this device computes wrongly: {reason}; update the browser or the graphics driver, or try another browser"
+    )]
+    SelfTest {
+        /// What came out.
         reason: String,
     },
     /// The device failed or was lost.

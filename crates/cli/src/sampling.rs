@@ -10,19 +10,19 @@ pub(crate) struct SamplingArgs {
     #[arg(long)]
     greedy: bool,
     /// 0 is greedy; 1 is the model's own distribution
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     temperature: f32,
     /// Only the K likeliest tokens; 0 for all
     #[arg(long, default_value_t = 0)]
     top_k: usize,
     /// Only the likeliest tokens that together reach this probability
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     top_p: f32,
     /// Only tokens at least this likely, compared with the likeliest
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     min_p: f32,
     /// Above 1, tokens that have come up already become less likely
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     repetition_penalty: f32,
     /// The same seed gives the same text
     #[arg(long, default_value_t = 0)]

@@ -149,6 +149,7 @@ impl From<DecodeError> for Failure {
     fn from(error: DecodeError) -> Self {
         let name = match &error {
             DecodeError::NoGpu { .. } => "WebGpuUnavailable",
+            DecodeError::SelfTest { .. } => "SelfTestFailed",
             DecodeError::Device { .. } => "DeviceLost",
             DecodeError::ContextFull { .. } => "ContextFull",
             DecodeError::EmptyPrompt | DecodeError::Plan { .. } | DecodeError::Request { .. } => {

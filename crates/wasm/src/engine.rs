@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use halfdepth::chat::{ChatTemplate, Message};
-use halfdepth::decode::{self, Device, Lane, Turn, TurnRequest};
+use halfdepth::decode::{self, Device, GpuInfo, Lane, Turn, TurnRequest};
 use halfdepth::model::{Llama, LlamaBuilder};
 use halfdepth::pack::{Manifest, Role};
 use halfdepth::tokenizer::Tokenizer;
@@ -17,7 +17,7 @@ use crate::boundary::{Failure, Memory, PackInfo, Request, Started};
 
 thread_local! {
     /// The device is asked for once: a second pack opened in the same worker uses it too.
-    static GPU: RefCell<Option<(Device, Adapter)>> = const { RefCell::new(None) };
+    static GPU: RefCell<Option<(Device, GpuInfo, Adapter)>> = const { RefCell::new(None) };
 }
 
 /// Positions that a lane holds at most; a longer context costs memory that a page does not have.
@@ -104,7 +104,8 @@ impl Engine {
             .chat_template()
             .map(|source| ChatTemplate::new(source, special.bos.as_deref(), special.eos.as_deref()))
             .transpose()?;
-        let (device, adapter) = device().await?;
+        let (device, gpu, adapter) = device().await?;
+        fits(&manifest, &gpu)?;
         Ok(Self {
             adapter,
             missing: manifest.files().into_iter().map(|info| info.file).collect(),
@@ -201,12 +202,29 @@ impl Engine {
     }
 }
 
-async fn device() -> Result<(Device, Adapter), Failure> {
+/// Whether the device can bind the largest tensors, which are the embedding and the head.
+fn fits(manifest: &Manifest, gpu: &GpuInfo) -> Result<(), Failure> {
+    let too_large = manifest.files().into_iter().find(|info| {
+        matches!(info.role, Role::Embedding | Role::Head) && info.bytes > gpu.largest_binding
+    });
+    match too_large {
+        None => Ok(()),
+        Some(info) => Err(Failure::new(
+            "PackError",
+            format!(
+                "{:?} has {} bytes, but this GPU binds {} at most; pack the model with --embedding q4, or use another GPU",
+                info.role, info.bytes, gpu.largest_binding
+            ),
+        )),
+    }
+}
+
+async fn device() -> Result<(Device, GpuInfo, Adapter), Failure> {
     if let Some(open) = GPU.with_borrow(Clone::clone) {
         return Ok(open);
     }
-    let (device, _) = decode::open_gpu().await?;
-    let opened = (device, adapter::describe().await);
+    let (device, gpu) = decode::open_gpu().await?;
+    let opened = (device, gpu, adapter::describe().await);
     GPU.set(Some(opened.clone()));
     Ok(opened)
 }

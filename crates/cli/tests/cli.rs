@@ -1,0 +1,272 @@
+//! The commands as a user runs them: a real process, real models, what it prints.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+fn shared(path: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../../shared/data")
+        .join(path);
+    assert!(path.exists(), "{} is missing", path.display());
+    path
+}
+
+fn halfdepth() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_halfdepth"))
+}
+
+fn run(arguments: &[&str]) -> Output {
+    halfdepth().args(arguments).output().expect("runs")
+}
+
+/// The one JSON object that a successful run prints on one line.
+fn json(arguments: &[&str]) -> Value {
+    let output = run(arguments);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+fn golden(model: &str, plan: &str) -> Value {
+    let bytes = std::fs::read(shared(&format!("goldens/{model}.json"))).expect("goldens");
+    serde_json::from_slice::<Value>(&bytes).expect("JSON")["plans"][plan].clone()
+}
+
+#[test]
+fn generate_prints_the_reference_ids() {
+    let model = shared("models/stories260K");
+    let model = model.to_str().expect("UTF-8");
+    for (plan, drop) in [
+        ("full", None),
+        ("simple-2", Some("2,3")),
+        ("first", Some("0")),
+    ] {
+        let golden = &golden("stories260K", plan)["cases"][0];
+        let prompt = golden["prompt"].as_str().expect("a prompt");
+        let mut arguments = vec![
+            "generate", model, "--prompt", prompt, "--dense", "--device", "cpu",
+        ];
+        arguments.extend(["--greedy", "--ignore-eos", "--max-tokens", "96", "--json"]);
+        if let Some(drop) = drop {
+            arguments.extend(["--drop", drop]);
+        }
+        let report = json(&arguments);
+        assert_eq!(report["prompt_ids"], golden["prompt_ids"], "{plan}");
+        assert_eq!(report["generated_ids"], golden["greedy_ids"], "{plan}");
+        assert!(
+            report["timings"]["decode_tokens_per_second"]
+                .as_f64()
+                .expect("a speed")
+                > 0.0
+        );
+        assert!(report["text"].is_string());
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_text_and_another_seed_another() {
+    let model = shared("models/halfdepth-stories-12L");
+    let model = model.to_str().expect("UTF-8");
+    let text = |seed: &str| {
+        let arguments = [
+            "generate",
+            model,
+            "--prompt",
+            "Once upon a time",
+            "--temperature",
+            "1",
+            "--top-k",
+            "40",
+        ];
+        let report = json(
+            &[
+                &arguments[..],
+                &[
+                    "--seed",
+                    seed,
+                    "--device",
+                    "cpu",
+                    "--max-tokens",
+                    "40",
+                    "--json",
+                ],
+            ]
+            .concat(),
+        );
+        report["text"].as_str().expect("text").to_string()
+    };
+    assert_eq!(text("1"), text("1"));
+    assert_ne!(text("1"), text("2"));
+}
+
+#[test]
+fn a_stop_string_ends_the_text_and_does_not_appear_in_it() {
+    let model = shared("models/halfdepth-stories-12L");
+    let arguments = [
+        "--prompt",
+        "Once upon a time",
+        "--stop",
+        " named",
+        "--device",
+        "cpu",
+        "--json",
+    ];
+    let report = json(
+        &[
+            &["generate", model.to_str().expect("UTF-8")],
+            &arguments[..],
+        ]
+        .concat(),
+    );
+    assert_eq!(report["finish"], "stop-string");
+    let text = report["text"].as_str().expect("text");
+    assert!(
+        !text.contains("named") && text.contains("little girl"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_gguf_file_becomes_a_pack_that_runs_at_half_depth_and_is_served_in_ranges() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pack = folder.path().join("pack");
+    let pack = pack.to_str().expect("UTF-8");
+    let model = shared("models/stories260K/stories260K-q4_0.gguf");
+    let output = run(&["pack", model.to_str().expect("UTF-8"), "-o", pack]);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let report = json(&["inspect", pack, "--json"]);
+    assert_eq!(report["kind"], "pack");
+    assert_eq!(report["plans"][1]["layers"], serde_json::json!([0, 1, 4]));
+    let generate = [
+        "generate", pack, "--plan", "half", "--prompt", "Once", "--device", "cpu", "--json",
+    ];
+    assert_eq!(json(&generate)["layers"], serde_json::json!([0, 1, 4]));
+
+    let mut serving = halfdepth()
+        .args(["serve", pack, "--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("runs");
+    let mut line = String::new();
+    BufReader::new(serving.stdout.take().expect("stdout"))
+        .read_line(&mut line)
+        .expect("a line");
+    let host = line
+        .trim()
+        .rsplit("http://")
+        .next()
+        .expect("an address")
+        .trim_end_matches('/')
+        .to_string();
+    let mut socket = TcpStream::connect(&host).expect("connects");
+    let request = format!(
+        "GET /manifest.json HTTP/1.1\r\nHost: {host}\r\nRange: bytes=0-9\r\nConnection: close\r\n\r\n"
+    );
+    socket.write_all(request.as_bytes()).expect("asks");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).expect("answers");
+    serving.kill().expect("ends");
+    serving.wait().expect("ended");
+    assert!(answer.starts_with("HTTP/1.1 206"), "{answer}");
+    assert!(
+        answer
+            .to_lowercase()
+            .contains("access-control-allow-origin: *"),
+        "{answer}"
+    );
+}
+
+#[test]
+fn chat_answers_each_line_and_remembers() {
+    let model = shared("models/halfdepth-stories-12L");
+    let mut chat = halfdepth()
+        .args([
+            "chat",
+            model.to_str().expect("UTF-8"),
+            "--plan",
+            "half",
+            "--device",
+            "cpu",
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("runs");
+    let mut stdin = chat.stdin.take().expect("stdin");
+    stdin.write_all(b"Hello\nTell me a story.\n").expect("asks");
+    drop(stdin);
+    let output = chat.wait_with_output().expect("ends");
+    let notes = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{notes}");
+    assert_eq!(notes.matches("tokens/s").count(), 2, "{notes}");
+    assert!(notes.contains("6 of 12 layers"), "{notes}");
+}
+
+fn generate<'a>(model: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [
+        &["generate", model, "--prompt", "x", "--device", "cpu"],
+        more,
+    ]
+    .concat()
+}
+
+#[test]
+fn mistakes_are_named_and_advised_on() {
+    let model = shared("models/stories260K");
+    let model = model.to_str().expect("UTF-8");
+    let text = shared("text/tinyshakespeare.txt");
+    let text = text.to_str().expect("UTF-8");
+    // (arguments, a part of the message)
+    let cases: Vec<(Vec<&str>, &str)> = vec![
+        (vec!["inspect", "/no/such/place"], "does not exist"),
+        (vec!["inspect", text], "is no model"),
+        (vec!["pack", model, "-o", "/proc/no"], "cannot make"),
+        (vec!["serve", model], "is a checkpoint"),
+        (
+            vec!["chat", model, "--device", "cpu", "--plan", "quarter"],
+            "--drop",
+        ),
+        (generate(model, &["--drop", "7"]), "there is no layer 7"),
+        (
+            generate(model, &["--drop", "0,1,2,3,4"]),
+            "no layer is left",
+        ),
+        (generate(model, &["--temperature", "-1"]), "temperature"),
+        (generate(model, &["--top-p", "7"]), "top"),
+        (generate(model, &["--chat"]), "no chat template"),
+        (
+            vec![
+                "generate",
+                model,
+                "--prompt",
+                "",
+                "--context",
+                "0",
+                "--device",
+                "cpu",
+            ],
+            "context",
+        ),
+    ];
+    for (arguments, part) in cases {
+        let output = run(&arguments);
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {message}");
+        assert!(message.contains(part), "{arguments:?}: {message}");
+        assert!(!message.contains("panicked"), "{arguments:?}: {message}");
+    }
+}
