@@ -40,7 +40,8 @@ fn main(
         return;
     }
     let lane = thread % LANES;
-    let first_row = (workgroup.x * GROUPS + thread / LANES) * ROWS;
+    let block = workgroup.z * MAX_WORKGROUPS + workgroup.x;
+    let first_row = (block * GROUPS + thread / LANES) * ROWS;
 
     var sums: array<f32, SUMS>; // (ROWS, PARTS, TOKENS)
     for (var eighth = lane; eighth < EIGHTHS; eighth += LANES) {

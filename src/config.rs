@@ -266,6 +266,20 @@ impl LlamaConfig {
                 rule: "must be even: rotary embedding turns pairs".into(),
             });
         }
+        // One workgroup of attention holds a query and a tile of scores for each query head of a group, in the 16 KB
+        // that every device has.
+        let shared_bytes = 4 * (self.heads / self.kv_heads) * (self.head_dim + 66);
+        if shared_bytes > 16 << 10 {
+            return Err(ConfigError::Range {
+                field: "heads",
+                found: self.heads.to_string(),
+                rule: format!(
+                    "{} query heads of {} to a key-value head are more than attention can hold here",
+                    self.heads / self.kv_heads,
+                    self.head_dim
+                ),
+            });
+        }
         positive("rms_norm_eps", f64::from(self.rms_norm_eps))?;
         if self.rms_norm_eps > 1.0 {
             return Err(ConfigError::Range {

@@ -65,13 +65,6 @@ impl LayerWeights {
             down: stacked(&[LayerWeight::Down])?,
         })
     }
-
-    /// Bytes on the GPU, norms included.
-    pub fn bytes(&self) -> usize {
-        let matrices = [&self.qkv, &self.output, &self.gate_up, &self.down];
-        let norms = 4 * (self.attention_norm.len() + self.mlp_norm.len());
-        norms + matrices.iter().map(|matrix| matrix.bytes()).sum::<usize>()
-    }
 }
 
 impl HeadWeights {
@@ -87,11 +80,6 @@ impl HeadWeights {
                 false => Some(pack(checkpoint, &[Weight::Head], choice)?),
             },
         })
-    }
-
-    /// Bytes on the GPU.
-    pub fn bytes(&self) -> usize {
-        4 * self.norm.len() + self.head.as_ref().map_or(0, Packed::bytes)
     }
 }
 

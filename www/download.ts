@@ -25,7 +25,7 @@ export interface Patience {
 export const PATIENCE: Patience = { tries: 5, backOffMs: 400, stallMs: 30_000 };
 
 // The engine refuses a larger manifest as well.
-const MANIFEST_LIMIT_BYTES = 16_000_000;
+const MANIFEST_LIMIT_BYTES = 4 << 20;
 
 /** Where files live between visits. */
 export interface Store {

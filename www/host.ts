@@ -141,14 +141,19 @@ export function host(
     emit: (event: TurnEvent) => void,
     signal: AbortSignal,
   ): Promise<null> {
-    const started = await oneAtATime(() => engine.startTurn(lane, request));
+    const unlessAborted = <T>(work: () => Promise<T>) =>
+      oneAtATime(() => {
+        // The wait for the other lane may be long.
+        if (signal.aborted) throw aborted();
+        return work();
+      });
+    const started = await unlessAborted(() => engine.startTurn(lane, request));
     emit({ kind: "started", started });
     for (;;) {
       // To stop is not to ask again. The message that stops needs a turn of the event loop to arrive in, and a step
       // that settles without waiting on the device would give it none.
       await nextTask();
-      if (signal.aborted) throw aborted();
-      const step = await oneAtATime(() => engine.step(lane));
+      const step = await unlessAborted(() => engine.step(lane));
       emit({ kind: "step", step });
       if (step.finish !== null) return null;
     }

@@ -100,11 +100,13 @@ export class Conversation {
     // Whoever goes first meets the cooler chip, or the colder caches: they take turns.
     const order = this.asked % 2 === 0 ? ([0, 1] as const) : ([1, 0] as const);
     this.asked += 1;
+    // A pack with one plan has one lane, which cannot do two things at once.
+    const together = settings.together && plans[0].name !== plans[1].name;
     const history = LANES.map((lane) => this.messages(lane, question, settings));
     const exchange: Exchange = {
       question,
       order,
-      together: settings.together,
+      together,
       seed,
       answers: [blank(plans[0]), blank(plans[1])],
     };
@@ -120,7 +122,7 @@ export class Conversation {
       };
       return this.answer(exchange, lane, request, talker, stopper);
     };
-    if (settings.together) {
+    if (together) {
       await Promise.all(order.map(answer));
     } else {
       for (const lane of order) await answer(lane);

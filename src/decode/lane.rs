@@ -16,6 +16,9 @@ use crate::plan::LayerPlan;
 /// Tokens of one prefill pass. Short enough that a pass never holds the GPU for long.
 const PREFILL_ROWS: usize = 32;
 
+/// Bytes that a cache may have. More is a mistake, or a pack that means harm.
+const LARGEST_CACHE: u64 = 64 << 30;
+
 /// Tokens of the captured batch.
 const BATCH: usize = 4;
 
@@ -32,6 +35,8 @@ pub struct Lane {
     graphs: Vec<Graph>,
     /// Tokens whose keys and values are in the cache.
     cached: Vec<u32>,
+    /// Whether the device has picked a token after them: not so once the cache was cut.
+    ready: bool,
     /// The token picked after them, once it has been read back.
     picked: Option<u32>,
 }
@@ -75,6 +80,10 @@ impl Lane {
         }
         let device = model.device();
         let context = context.min(config.context);
+        let bytes = Cache::bytes_for(config, plan.layers.len(), context);
+        if context == 0 || bytes > LARGEST_CACHE {
+            return Err(DecodeError::Context { context, bytes });
+        }
         let mut lane = Self {
             cache: Cache::new(config, plan.layers.len(), context, device),
             control: Control::new(config, PREFILL_ROWS, device),
@@ -82,6 +91,7 @@ impl Lane {
             prefill_work: Workspace::new(config, context, PREFILL_ROWS, 1, device),
             graphs: Vec::new(),
             cached: Vec::new(),
+            ready: false,
             picked: None,
             plan,
             model: Arc::clone(model),
@@ -126,6 +136,7 @@ impl Lane {
     /// Forgets every token after the first `len`.
     pub fn truncate(&mut self, len: usize) {
         self.cached.truncate(len);
+        self.ready = false;
         self.picked = None;
     }
 
@@ -134,20 +145,18 @@ impl Lane {
     /// # Errors
     /// They do not fit the context, or an id is none of the vocabulary's.
     pub async fn prefill(&mut self, tokens: &[u32]) -> Result<(), DecodeError> {
-        let (used, context) = (self.cached.len() + tokens.len(), self.context());
-        if used > context {
-            return Err(DecodeError::ContextFull {
-                tokens: used,
-                context,
-            });
-        }
-        let vocabulary = self.model.config().vocab_size;
-        if let Some(&id) = tokens.iter().find(|id| **id as usize >= vocabulary) {
-            return Err(DecodeError::UnknownToken { id, vocabulary });
-        }
-        if tokens.is_empty() {
-            return Err(DecodeError::EmptyPrompt);
-        }
+        self.feed(tokens)?;
+        self.finish()
+    }
+
+    /// Runs `tokens` through the layers and picks nothing yet: a part of a prompt.
+    ///
+    /// # Errors
+    /// As [`Lane::prefill`].
+    pub fn feed(&mut self, tokens: &[u32]) -> Result<(), DecodeError> {
+        self.check(tokens)?;
+        self.ready = false;
+        self.picked = None;
         for chunk in tokens.chunks(PREFILL_ROWS) {
             write_words(&mut self.control.ids, chunk);
             write_words(
@@ -157,13 +166,38 @@ impl Lane {
             self.run(Pass::Prefill)?;
             self.cached.extend_from_slice(chunk);
         }
-        self.run(Pass::Finish)?;
-        self.picked = None;
         Ok(())
     }
 
+    /// Picks the likeliest token after what was fed last.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn finish(&mut self) -> Result<(), DecodeError> {
+        self.run(Pass::Finish)?;
+        self.ready = true;
+        Ok(())
+    }
+
+    /// Waits until the device has done what it was asked.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub async fn settle(&self) -> Result<(), DecodeError> {
+        match client(self.control.step.read()) {
+            Some(client) => client.sync().await.map_err(refused),
+            None => Ok(()),
+        }
+    }
+
     /// The token picked after everything in the cache. One readback, the first time.
+    ///
+    /// # Errors
+    /// Nothing was prefilled since the cache was cut, or the device failed.
     pub async fn picked(&mut self) -> Result<u32, DecodeError> {
+        if !self.ready {
+            return Err(DecodeError::NotReady);
+        }
         if let Some(token) = self.picked {
             return Ok(token);
         }
@@ -173,19 +207,17 @@ impl Lane {
         Ok(token)
     }
 
-    /// Runs `passes` decode steps, each fed by the one before on the device; gives back what they picked. One readback.
+    /// Runs up to `passes` decode steps, at most half the [`RING`], each fed by the one before on the device; gives back
+    /// what they picked. One readback.
     ///
     /// # Errors
-    /// The context is full, or the device was lost.
+    /// The context is full, nothing was prefilled, or the device was lost.
     pub async fn decode(&mut self, passes: usize) -> Result<Vec<u32>, DecodeError> {
-        let (used, context) = (self.cached.len() + passes, self.context());
-        if used > context {
-            return Err(DecodeError::ContextFull {
-                tokens: used,
-                context,
-            });
-        }
         let passes = passes.min(RING / 2);
+        self.room_for(passes)?;
+        if passes == 0 {
+            return Ok(Vec::new());
+        }
         let first = self.picked().await?;
         for _ in 0..passes / BATCH {
             self.run(Pass::DecodeBatch)?;
@@ -204,6 +236,19 @@ impl Lane {
         Ok(picked)
     }
 
+    /// Runs one decode step and reads nothing back: for a sampler, which reads the logits.
+    ///
+    /// # Errors
+    /// As [`Lane::decode`].
+    pub async fn advance(&mut self) -> Result<(), DecodeError> {
+        self.room_for(1)?;
+        let first = self.picked().await?;
+        self.run(Pass::Decode)?;
+        self.cached.push(first);
+        self.picked = None;
+        Ok(())
+    }
+
     /// Puts `token` in the place of the one that was picked: a sampler's choice, or a reference's.
     pub fn force(&mut self, token: u32) {
         write_words(&mut self.control.ids, &[token]);
@@ -220,16 +265,10 @@ impl Lane {
     /// # Errors
     /// As [`Lane::prefill`].
     pub async fn score(&mut self, tokens: &[u32]) -> Result<Vec<f32>, DecodeError> {
+        self.check(tokens)?;
         let config = self.model.config().clone();
-        let (used, context) = (self.cached.len() + tokens.len(), self.context());
-        if used > context {
-            return Err(DecodeError::ContextFull {
-                tokens: used,
-                context,
-            });
-        }
         let rows = PREFILL_ROWS;
-        let mut work = Workspace::new(&config, context, rows, rows, self.model.device());
+        let mut work = Workspace::new(&config, self.context(), rows, rows, self.model.device());
         let mut logits = Vec::with_capacity(tokens.len() * config.vocab_size);
         for chunk in tokens.chunks(rows) {
             write_words(&mut self.control.ids, chunk);
@@ -244,8 +283,29 @@ impl Lane {
             logits.extend_from_slice(&all[..chunk.len() * config.vocab_size]);
             self.cached.extend_from_slice(chunk);
         }
+        self.ready = false;
         self.picked = None;
         Ok(logits)
+    }
+
+    /// Refuses tokens that cannot be run.
+    fn check(&self, tokens: &[u32]) -> Result<(), DecodeError> {
+        let vocabulary = self.model.config().vocab_size;
+        if let Some(&id) = tokens.iter().find(|id| **id as usize >= vocabulary) {
+            return Err(DecodeError::UnknownToken { id, vocabulary });
+        }
+        if tokens.is_empty() {
+            return Err(DecodeError::EmptyPrompt);
+        }
+        self.room_for(tokens.len())
+    }
+
+    fn room_for(&self, more: usize) -> Result<(), DecodeError> {
+        let (tokens, context) = (self.cached.len() + more, self.context());
+        if tokens > context {
+            return Err(DecodeError::ContextFull { tokens, context });
+        }
+        Ok(())
     }
 
     /// Replays a pass, or, without graphs, computes it.
@@ -307,6 +367,11 @@ impl Lane {
             graphs.push(client.stop_capture().map_err(refused)?);
         }
         self.graphs = graphs;
+        tracing::debug!(
+            plan = self.plan.name,
+            layers = self.plan.layers.len(),
+            "captured"
+        );
         Ok(())
     }
 }

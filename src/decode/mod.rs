@@ -57,6 +57,19 @@ pub enum DecodeError {
         /// Tokens there are.
         vocabulary: usize,
     },
+    /// A context of nothing, or of more than memory holds.
+    #[error(
+        "a context of {context} positions needs a cache of {bytes} bytes; ask for between 1 and what memory holds"
+    )]
+    Context {
+        /// Positions asked for.
+        context: usize,
+        /// Bytes they need.
+        bytes: u64,
+    },
+    /// A token was asked for, but the cache was cut since the last prefill.
+    #[error("nothing has been prefilled since the cache was cut; prefill first")]
+    NotReady,
     /// Nothing to continue.
     #[error("the prompt is empty; give it at least one token")]
     EmptyPrompt,

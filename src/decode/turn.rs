@@ -51,7 +51,7 @@ pub struct LaneStats {
     pub generated_tokens: usize,
     /// From the turn's begin until the first token was known: prefill, head and one readback.
     pub time_to_first_token_ms: f64,
-    /// The part of it spent on the prompt's new tokens.
+    /// The same time, as that of the prompt's new tokens: the head and one readback are part of it.
     pub prefill_ms: f64,
     /// From the first token to the last.
     pub decode_ms: f64,
@@ -87,6 +87,8 @@ pub struct Turn {
     stops: StopStrings,
     clock: Clock,
     begun_ms: f64,
+    /// Tokens of the prompt that are in the cache.
+    read: usize,
     first: Option<u32>,
     produced: Vec<u32>,
     passes: usize,
@@ -95,6 +97,8 @@ pub struct Turn {
     stats: LaneStats,
 }
 
+/// Prompt tokens that a step reads: what may pass before a stop is heard.
+const PROMPT_STEP: usize = 64;
 /// Tokens of the first batches: the fewest that keep readbacks rare.
 const SMALLEST_BATCH: usize = 4;
 /// Tokens of a batch at most: what a reader still sees as streaming.
@@ -103,11 +107,11 @@ const LARGEST_BATCH: usize = 16;
 const BATCH_MS: f64 = 60.0;
 
 impl Turn {
-    /// Reads the prompt and picks the first token.
+    /// Checks the request and finds what of the prompt is cached; [`Turn::step`] reads the rest.
     ///
     /// # Errors
-    /// The prompt is empty or fills the context, settings are out of range, or the device failed.
-    pub async fn start(
+    /// The prompt is empty or fills the context, or settings are out of range.
+    pub fn start(
         lane: &mut Lane,
         tokenizer: &Tokenizer,
         request: TurnRequest,
@@ -127,6 +131,10 @@ impl Turn {
                 context,
             });
         }
+        if request.max_tokens == 0 {
+            let reason = "max tokens is 0; ask for at least one".to_string();
+            return Err(DecodeError::Request { reason });
+        }
         if prompt_tokens == 0 {
             return Err(DecodeError::EmptyPrompt);
         }
@@ -139,14 +147,14 @@ impl Turn {
         // At least one token runs, or there would be no logits.
         let reused_tokens = shared.min(prompt_tokens - 1);
         lane.truncate(reused_tokens);
-        lane.prefill(&request.prompt[reused_tokens..]).await?;
-        let mut turn = Self {
+        Ok(Self {
             end_tokens: lane.model().config().eos_tokens.clone(),
             sampler: Sampler::new(sampling),
             detokenizer: Detokenizer::after(tokenizer, &request.prompt, true),
             stops: StopStrings::new(request.stop.clone()),
             clock,
             begun_ms,
+            read: reused_tokens,
             first: None,
             produced: Vec::new(),
             passes: 0,
@@ -162,13 +170,7 @@ impl Turn {
                 ..LaneStats::default()
             },
             request,
-        };
-        turn.first = Some(turn.choose(lane).await?);
-        turn.stats.time_to_first_token_ms = turn.elapsed_ms();
-        turn.stats.prefill_ms = turn.stats.time_to_first_token_ms;
-        turn.stats.prefill_tokens_per_second =
-            per_second(prompt_tokens - reused_tokens, turn.stats.prefill_ms);
-        Ok(turn)
+        })
     }
 
     /// Counts and times so far.
@@ -181,7 +183,7 @@ impl Turn {
         &self.produced
     }
 
-    /// The next tokens. To stop early is not to ask again.
+    /// Reads a part of the prompt, or brings the next tokens. To stop early is not to ask again.
     ///
     /// # Errors
     /// The device failed.
@@ -193,6 +195,12 @@ impl Turn {
         if self.finish.is_some() {
             return Ok(Step {
                 finish: self.finish,
+                stats: self.stats,
+                ..Step::default()
+            });
+        }
+        if self.read < self.request.prompt.len() && !self.read_prompt(lane).await? {
+            return Ok(Step {
                 stats: self.stats,
                 ..Step::default()
             });
@@ -225,10 +233,30 @@ impl Turn {
         Ok(step)
     }
 
+    /// Reads the next part of the prompt; after the last part picks the first token and says so.
+    async fn read_prompt(&mut self, lane: &mut Lane) -> Result<bool, DecodeError> {
+        let prompt_tokens = self.request.prompt.len();
+        let end = (self.read + PROMPT_STEP).min(prompt_tokens);
+        lane.feed(&self.request.prompt[self.read..end])?;
+        self.read = end;
+        if end < prompt_tokens {
+            lane.settle().await?;
+            return Ok(false);
+        }
+        lane.finish()?;
+        self.first = Some(self.choose(lane).await?);
+        let took_ms = self.elapsed_ms();
+        self.stats.time_to_first_token_ms = took_ms;
+        self.stats.prefill_ms = took_ms;
+        self.stats.prefill_tokens_per_second =
+            per_second(prompt_tokens - self.stats.reused_tokens, took_ms);
+        Ok(true)
+    }
+
     /// Runs the next batch, sized by what the last one took.
     async fn next_tokens(&mut self, lane: &mut Lane) -> Result<Vec<u32>, DecodeError> {
         if !self.request.sampling.is_greedy() {
-            lane.decode(1).await?;
+            lane.advance().await?;
             self.passes += 1;
             return Ok(vec![self.choose(lane).await?]);
         }
@@ -238,8 +266,11 @@ impl Turn {
         let before_ms = (self.clock)();
         let picked = lane.decode(passes).await?;
         self.passes += passes;
-        if lane.is_captured() && (self.clock)() - before_ms < BATCH_MS {
+        let took_ms = (self.clock)() - before_ms;
+        if lane.is_captured() && took_ms < BATCH_MS {
             self.batch = (self.batch * 2).min(LARGEST_BATCH);
+        } else if took_ms > 4.0 * BATCH_MS {
+            self.batch = (self.batch / 2).max(SMALLEST_BATCH.min(self.batch));
         }
         Ok(picked)
     }

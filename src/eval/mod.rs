@@ -16,6 +16,10 @@ pub async fn cross_entropy(
     window: usize,
     bos: u32,
 ) -> Result<f64, DecodeError> {
+    if tokens.is_empty() || window == 0 {
+        let reason = "there is nothing to measure: give a text of at least one token and windows of at least one".to_string();
+        return Err(DecodeError::Request { reason });
+    }
     let vocabulary = lane.model().config().vocab_size;
     let mut nats = 0.0;
     for targets in tokens.chunks(window) {
@@ -30,7 +34,7 @@ pub async fn cross_entropy(
             .sum::<f64>();
     }
     lane.truncate(0);
-    Ok(nats / tokens.len().max(1) as f64)
+    Ok(nats / tokens.len() as f64)
 }
 
 /// -ln softmax(logits)[target], summed in f64.

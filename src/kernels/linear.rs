@@ -97,6 +97,7 @@ pub fn shader(weight: MatrixShape, epilogue: Epilogue, pass_rows: usize) -> Shad
     let tokens = tokens(pass_rows);
     Shader::new("linear")
         .with("WORKGROUP", WORKGROUP)
+        .with("MAX_WORKGROUPS", MAX_WORKGROUPS)
         .with("LANES", lanes(weight.cols))
         .with("ROWS", ROWS)
         .with("PARTS", epilogue.parts())
@@ -112,6 +113,9 @@ pub fn shader(weight: MatrixShape, epilogue: Epilogue, pass_rows: usize) -> Shad
 
 /// Rows that one group of threads takes: with two, each loaded input serves twice.
 const ROWS: usize = 2;
+
+/// Workgroups along one dimension of a dispatch that WebGPU promises; a vocabulary may need more, and goes on along another.
+const MAX_WORKGROUPS: usize = 65_535;
 
 /// Threads that share a row: as many as there are eights of columns, so that small models keep all threads busy.
 fn lanes(cols: usize) -> usize {
@@ -148,10 +152,11 @@ impl Linear for CubeBackend {
     ) -> FloatTensor<Self> {
         let pass_rows = out.meta.shape()[0];
         let rows_per_workgroup = WORKGROUP / lanes(weight.cols) * ROWS;
+        let workgroups = (weight.rows / epilogue.parts()).div_ceil(rows_per_workgroup);
         let count = CubeCount::Static(
-            (weight.rows / epilogue.parts()).div_ceil(rows_per_workgroup) as u32,
+            workgroups.min(MAX_WORKGROUPS) as u32,
             pass_rows.div_ceil(tokens(pass_rows)) as u32,
-            1,
+            workgroups.div_ceil(MAX_WORKGROUPS) as u32,
         );
         let mut buffers = vec![&x, &out, &step, &words];
         if weight.has_scales() {

@@ -48,6 +48,17 @@ impl Cache {
         }
     }
 
+    /// Bytes of such a cache: rotations and, for each layer, keys and values.
+    pub fn bytes_for(config: &LlamaConfig, layers: usize, context: usize) -> u64 {
+        let tensors = 2 * config.kv_heads as u64 * layers as u64 + 1;
+        (4 * context as u64 * config.head_dim as u64).saturating_mul(tensors)
+    }
+
+    /// Bytes of its largest tensor: the keys, or the values, of one layer.
+    pub fn largest_tensor_bytes(config: &LlamaConfig, context: usize) -> u64 {
+        4 * (config.kv_heads * context * config.head_dim) as u64
+    }
+
     /// Positions that it holds.
     pub fn context(&self) -> usize {
         self.heads.context
@@ -63,7 +74,6 @@ impl Cache {
 /// What a pass writes between the embedding and the logits, for passes of a fixed number of rows.
 #[derive(Debug)]
 pub struct Workspace {
-    rows: usize,
     residual: FloatSlot<2>,
     normed: FloatSlot<2>,
     qkv: FloatSlot<2>,
@@ -106,7 +116,6 @@ impl Workspace {
             shapes.map(|shape| slot(shape, device));
         let bytes = 4 * shapes.iter().map(|[a, b]| a * b).sum::<usize>();
         Self {
-            rows,
             residual,
             normed,
             qkv,
@@ -117,11 +126,6 @@ impl Workspace {
             logits,
             bytes,
         }
-    }
-
-    /// Rows of a pass.
-    pub fn rows(&self) -> usize {
-        self.rows
     }
 
     /// Logits of the last [`Llama::finish`] or [`Llama::score`]. (logit rows, vocabulary)

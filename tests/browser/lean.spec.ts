@@ -41,7 +41,8 @@ test("decoding is lean, and the second lane brings no weights", async ({ page })
   // What making it asked of the GPU, counted from outside; buffers are rounded up, so its own share may be exceeded.
   const created = both.added.bufferBytes - both.asked.bufferBytes;
   const ownBytes = both.memory.laneBytes[1] ?? 0;
-  expect(created).toBeLessThan(ownBytes + both.memory.weightBytes / 2);
+  // The half's weights would be a third of its own bytes; rounding is less than a tenth.
+  expect(created).toBeLessThan(ownBytes * 1.1);
 });
 
 /** Asks question number `nth` and waits until both lanes have answered it. */

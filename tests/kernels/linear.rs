@@ -71,6 +71,15 @@ fn linear_equals_its_twin() {
 }
 
 #[test]
+fn more_rows_than_one_dimension_of_a_dispatch_holds_are_computed() {
+    // Two rows a workgroup at 512 columns and more: 131,070 rows fill one dimension.
+    let shape = (131_079, 512);
+    same_everywhere("many rows", TOLERANCE, |device| {
+        run(device, shape, (1, 1), Format::Q4, Epilogue::Store)
+    });
+}
+
+#[test]
 fn a_packed_matrix_multiplies_as_its_dequantised_self() {
     use halfdepth::quant::Packed;
     for format in [Format::Q8, Format::Q4] {

@@ -75,12 +75,7 @@ fn answer(loaded: &mut Loaded, args: &Args, messages: &[Message]) -> Result<Stri
         stop: Vec::new(),
         ignore_end: false,
     };
-    let mut turn = block_on(Turn::start(
-        &mut loaded.lane,
-        &loaded.tokenizer,
-        request,
-        clock_ms,
-    ))?;
+    let mut turn = Turn::start(&mut loaded.lane, &loaded.tokenizer, request, clock_ms)?;
     let mut text = String::new();
     let mut stdout = std::io::stdout();
     loop {

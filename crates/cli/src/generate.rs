@@ -87,12 +87,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         stop: args.stop.clone(),
         ignore_end: args.ignore_eos,
     };
-    let mut turn = block_on(Turn::start(
-        &mut loaded.lane,
-        &loaded.tokenizer,
-        request,
-        clock_ms,
-    ))?;
+    let mut turn = Turn::start(&mut loaded.lane, &loaded.tokenizer, request, clock_ms)?;
     let mut text = String::new();
     let mut stdout = std::io::stdout();
     let finish = loop {

@@ -105,6 +105,7 @@ impl ModelArgs {
         let plan = self.choose_plan(&source, model.config().layers)?;
         let lane = block_on(Lane::new(&model, plan, self.context))?;
         let load_ms = begun.elapsed().as_secs_f64() * 1000.0;
+        tracing::debug!(load_ms, device = device_name, "loaded");
         Ok(Loaded {
             lane,
             tokenizer,

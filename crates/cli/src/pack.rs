@@ -158,6 +158,14 @@ fn measure(args: &Args, text: &Path, manifest: &mut Manifest) -> Result<()> {
         std::fs::read_to_string(text).with_context(|| format!("cannot read {}", text.display()))?;
     let tokens = tokenizer.encode(&content, false)?;
     let (measured, rest) = tokens.split_at(args.tokens.min(tokens.len()));
+    let needed = args.tokens * if args.search_half { 2 } else { 1 };
+    if tokens.len() < needed {
+        bail!(
+            "{} has {} tokens, fewer than the {needed} to measure and search on; give a longer text or a smaller --tokens",
+            text.display(),
+            tokens.len()
+        );
+    }
     let loss = |layers: &[usize], tokens: &[u32]| -> Result<f64> {
         let plan = LayerPlan::new("measured", layers.to_vec(), depth)?;
         let mut lane = block_on(Lane::new(&model, plan, WINDOW))?;

@@ -247,6 +247,7 @@ fn mistakes_are_named_and_advised_on() {
         ),
         (generate(model, &["--temperature", "-1"]), "temperature"),
         (generate(model, &["--top-p", "7"]), "top"),
+        (generate(model, &["--max-tokens", "0"]), "at least one"),
         (generate(model, &["--chat"]), "no chat template"),
         (
             vec![

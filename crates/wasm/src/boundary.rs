@@ -85,10 +85,20 @@ impl From<&Manifest> for PackInfo {
             context: config.context,
             parameters: config.parameters(),
             plans: manifest.plans().iter().map(Plan::from).collect(),
-            files: manifest.files().into_iter().map(File::from).collect(),
+            files: each_once(manifest.files()).map(File::from).collect(),
             chat: manifest.chat_template().is_some(),
         }
     }
+}
+
+/// Equal layers share a file, and one download serves them all.
+fn each_once(
+    files: Vec<halfdepth::pack::FileInfo>,
+) -> impl Iterator<Item = halfdepth::pack::FileInfo> {
+    let mut seen = std::collections::HashSet::new();
+    files
+        .into_iter()
+        .filter(move |info| seen.insert(info.file.clone()))
 }
 
 impl From<&PlanEntry> for Plan {
@@ -155,7 +165,8 @@ impl From<DecodeError> for Failure {
             DecodeError::EmptyPrompt | DecodeError::Plan { .. } | DecodeError::Request { .. } => {
                 "InvalidRequest"
             }
-            DecodeError::UnknownToken { .. } => "PackError",
+            DecodeError::NotReady => "EngineError",
+            DecodeError::UnknownToken { .. } | DecodeError::Context { .. } => "PackError",
         };
         Self::new(name, error.to_string())
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use halfdepth::chat::{ChatTemplate, Message};
 use halfdepth::decode::{self, Device, GpuInfo, Lane, Turn, TurnRequest};
-use halfdepth::model::{Llama, LlamaBuilder};
+use halfdepth::model::{Cache, Llama, LlamaBuilder};
 use halfdepth::pack::{Manifest, Role};
 use halfdepth::tokenizer::Tokenizer;
 use serde::Serialize;
@@ -70,11 +70,11 @@ impl Engine {
         Ok(self.lanes.len() - 1)
     }
 
-    /// Reads a conversation and picks the first token of its answer.
+    /// Takes a conversation; the steps that follow read it and answer.
     #[wasm_bindgen(js_name = startTurn)]
     pub async fn start_turn(&mut self, lane: usize, request: JsValue) -> Result<JsValue, JsValue> {
         let request: Request = serde_wasm_bindgen::from_value(request).map_err(Failure::from)?;
-        to_js(&self.start(lane, request).await?)
+        to_js(&self.start(lane, request)?)
     }
 
     /// The next tokens of a lane's answer.
@@ -132,6 +132,9 @@ impl Engine {
                 format!("{file} is no file of this pack"),
             ));
         }
+        if !self.missing.iter().any(|missing| missing == file) {
+            return Ok(self.missing.is_empty());
+        }
         let builder = self
             .builder
             .as_mut()
@@ -161,7 +164,7 @@ impl Engine {
         Ok(true)
     }
 
-    async fn start(&mut self, lane: usize, request: Request) -> Result<Started, Failure> {
+    fn start(&mut self, lane: usize, request: Request) -> Result<Started, Failure> {
         let prompt = self.prompt(&request.messages)?;
         let tokenizer = self.tokenizer.as_ref().ok_or_else(not_loaded)?;
         let (lane, turn) = self.lanes.get_mut(lane).ok_or_else(|| no_lane(lane))?;
@@ -172,7 +175,7 @@ impl Engine {
             stop: request.stop,
             ignore_end: false,
         };
-        let started = Turn::start(lane, tokenizer, request, now_ms).await?;
+        let started = Turn::start(lane, tokenizer, request, now_ms)?;
         let stats = started.stats();
         *turn = Some(started);
         Ok(Started {
@@ -202,21 +205,30 @@ impl Engine {
     }
 }
 
-/// Whether the device can bind the largest tensors, which are the embedding and the head.
+/// Whether the device can bind the largest tensors: embedding, head, and the cache of one layer.
 fn fits(manifest: &Manifest, gpu: &GpuInfo) -> Result<(), Failure> {
-    let too_large = manifest.files().into_iter().find(|info| {
-        matches!(info.role, Role::Embedding | Role::Head) && info.bytes > gpu.largest_binding
-    });
-    match too_large {
-        None => Ok(()),
-        Some(info) => Err(Failure::new(
-            "PackError",
-            format!(
-                "{:?} has {} bytes, but this GPU binds {} at most; pack the model with --embedding q4, or use another GPU",
-                info.role, info.bytes, gpu.largest_binding
-            ),
-        )),
+    let config = manifest.config();
+    let ends = manifest
+        .files()
+        .into_iter()
+        .filter(|info| matches!(info.role, Role::Embedding | Role::Head));
+    let cache = Cache::largest_tensor_bytes(config, config.context.min(LARGEST_CONTEXT));
+    let largest = ends
+        .map(|info| info.bytes)
+        .max()
+        .unwrap_or_default()
+        .max(cache);
+    if largest <= gpu.largest_binding {
+        return Ok(());
     }
+    let limit = gpu.largest_binding;
+    Err(Failure::new(
+        "PackError",
+        format!(
+            "this model has a tensor of {largest} bytes, but this GPU binds {limit} at most; pack it with \
+             --embedding q4, or use another GPU"
+        ),
+    ))
 }
 
 async fn device() -> Result<(Device, GpuInfo, Adapter), Failure> {
