@@ -156,10 +156,10 @@ fn check(name: &str) {
                 golden.ce_nats
             );
         }
-        println!(
+        model::say(&format!(
             "{name} on {device_name}: {} greedy steps, {} near-ties forced, worst logit off by {:.2e}",
             tally.steps, tally.near_ties, tally.worst_logit
-        );
+        ));
         assert!(
             tally.near_ties * 100 <= tally.steps,
             "more than 1 % near-ties"

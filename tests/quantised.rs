@@ -153,10 +153,10 @@ fn check(
                     references.push(picks);
                 }
             }
-            println!(
+            model::say(&format!(
                 "{name} in 4 bits on {device_name}, {plan}: {} steps, {near_ties} near-ties forced",
                 PROMPTS.len() * TOKENS
-            );
+            ));
             assert!(
                 near_ties * 100 <= PROMPTS.len() * TOKENS,
                 "more than 1 % near-ties"
@@ -231,10 +231,10 @@ fn print_cost(
             block_on(cross_entropy(&mut lane, &ids, 128, bos)).expect("cross-entropy")
         };
         let (whole, four_bits) = (loss(&dense), loss(&packed));
-        println!(
+        model::say(&format!(
             "{name}, {plan}: {whole:.4} nats in f32, {four_bits:.4} in 4 bits, cost {:+.4}",
             four_bits - whole
-        );
+        ));
         // Far above what any of the three loses; what it guards against is a broken layout.
         assert!(
             four_bits - whole < 0.35,
@@ -324,9 +324,9 @@ fn gguf_files_run_as_their_dequantised_weights_do() {
                 .zip(&reference)
                 .map(|(a, b)| (a - b).abs())
                 .fold(0.0, f32::max);
-            println!(
+            model::say(&format!(
                 "stories260K {kind} on {name}: logits within {worst:.1e} of the dequantised weights'"
-            );
+            ));
             // The weights are the same numbers; only sums of f32 in another order differ, over five layers.
             assert!(worst < 1e-4, "{kind} on {name}: {worst}");
         }

@@ -114,9 +114,21 @@ pub fn devices() -> Vec<(&'static str, Device)> {
         None if std::env::var_os("CI").is_some() => {
             panic!("no GPU adapter; install mesa-vulkan-drivers")
         }
-        None => println!("1 device skipped: no GPU adapter"),
+        None => {
+            let test = std::thread::current()
+                .name()
+                .unwrap_or("a test")
+                .to_string();
+            say(&format!("halfdepth-skip: {test}: no adapter"));
+        }
     }
     devices
+}
+
+/// Prints a line that the test runner does not swallow: what was measured is part of what a test says.
+pub fn say(line: &str) {
+    use std::io::Write;
+    writeln!(std::io::stderr(), "{line}").expect("stderr");
 }
 
 /// The GPU, opened once for the process.

@@ -1,7 +1,7 @@
 //! Everything that must hold, from formatting to the page in a real browser; the last line counts it.
 
 use crate::process::{command, run_watched};
-use crate::root::{at, scratch};
+use crate::root::{at, scratch, target};
 use crate::tally::{Libtest, SKIP_MARK, Tally};
 use crate::{browser, check, graphics, npm, process, site, size, wasm};
 use anyhow::{Context, Result, bail};
@@ -184,6 +184,9 @@ fn in_browser() -> Result<Tally> {
         .args(["test", "--reporter=list,json"])
         .env("PLAYWRIGHT_JSON_OUTPUT_NAME", &report)
         .env("HALFDEPTH_URL", serving.url())
+        // What the native tests left: packs and ids, shader texts, and the command line itself.
+        .env("HALFDEPTH_TEST_FILES", target().join("tmp"))
+        .env("HALFDEPTH_BIN", target().join("debug/halfdepth"))
         .env("CHROMIUM", browser::chromium()?);
     let ended = forget(&report)
         .and_then(|()| process::run(&mut playwright))
