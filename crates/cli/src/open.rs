@@ -4,10 +4,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use halfdepth::checkpoint::{Checkpoint, HuggingFaceFiles, TokenizerSource};
+use halfdepth::checkpoint::{Checkpoint, HuggingFaceFiles, TokenizerSource, shard_names};
 use halfdepth::pack::Manifest;
 use halfdepth::tokenizer::Tokenizer;
-use serde::Deserialize;
 
 /// What lies at a path.
 pub(crate) enum Source {
@@ -86,24 +85,6 @@ fn open_folder(folder: &Path) -> Result<Source> {
     Ok(Source::Checkpoint(Box::new(Checkpoint::from_hugging_face(
         files,
     )?)))
-}
-
-/// The files that an index names. Names only: a path in an index could lead out of the folder.
-fn shard_names(index: &[u8]) -> Result<Vec<String>> {
-    #[derive(Deserialize)]
-    struct Index {
-        weight_map: std::collections::BTreeMap<String, String>,
-    }
-    let index: Index = serde_json::from_slice(index)?;
-    let names: std::collections::BTreeSet<String> = index.weight_map.into_values().collect();
-    if let Some(bad) = names.iter().find(|name| {
-        Path::new(name)
-            .file_name()
-            .is_none_or(|file| file != name.as_str())
-    }) {
-        bail!("shard {bad:?} is no plain file name");
-    }
-    Ok(names.into_iter().collect())
 }
 
 /// Maps a file for the life of the process.
