@@ -5,10 +5,13 @@
 mod common;
 #[path = "../common/model.rs"]
 mod model;
+#[path = "../common/variants.rs"]
+mod variants;
 
+mod argmax;
 mod attention;
-mod elementary;
 mod linear;
 mod reference;
 mod shaders;
+mod stream;
 mod support;
