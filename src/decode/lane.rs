@@ -130,7 +130,7 @@ impl Lane {
         self.cache.bytes()
             + self.decode_work.bytes()
             + self.prefill_work.bytes()
-            + 4 * (PREFILL_ROWS + 2 + 3 + RING)
+            + 4 * (PREFILL_ROWS + 2 + 3 + RING + 3)
     }
 
     /// Forgets every token after the first `len`.

@@ -5,8 +5,13 @@
 //! because the caller hands over its only reference (see [`Slot`]).
 
 pub mod argmax;
+pub mod argmax_join;
 pub mod attention;
+pub mod candidates;
+pub mod candidates_join;
 pub mod embed;
+mod feedback;
+pub mod gumbel;
 pub mod linear;
 pub mod rms_norm;
 pub mod rope_cache;
@@ -14,12 +19,13 @@ mod shader;
 mod slot;
 mod twin;
 
+pub use feedback::Feedback;
 pub use shader::{Constant, Shader};
 pub use slot::{FloatSlot, IntSlot, Slot};
 
 pub(crate) use shader::launch;
 
-/// Threads of a workgroup, but for `argmax`. 64 fits every device and leaves registers for eight tokens at once.
+/// Threads of a workgroup, but for those that read the whole vocabulary. 64 fits every device and leaves registers for eight tokens at once.
 pub(crate) const WORKGROUP: usize = 64;
 
 /// Context positions that one attention workgroup takes in a turn.

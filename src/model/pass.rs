@@ -4,13 +4,14 @@ use burn::tensor::{DType, Device, Int, Tensor};
 
 use super::{Llama, float_tensor, word_tensor};
 use crate::config::LlamaConfig;
-use crate::kernels::argmax::{Feedback, argmax};
+use crate::kernels::argmax::{argmax, slices};
+use crate::kernels::argmax_join::argmax_join;
 use crate::kernels::attention::{Heads, attention, attention_combine};
 use crate::kernels::embed::embed;
 use crate::kernels::linear::Epilogue;
 use crate::kernels::rms_norm::{Rows, rms_norm};
 use crate::kernels::rope_cache::rope_cache;
-use crate::kernels::{FloatSlot, IntSlot, RING, Slot};
+use crate::kernels::{Feedback, FloatSlot, IntSlot, RING, Slot};
 
 /// The keys and values of every token so far, for the layers of one plan. Allocated once, for `context` positions.
 #[derive(Debug)]
@@ -83,6 +84,8 @@ pub struct Workspace {
     last: FloatSlot<2>,
     /// Row 0 after [`Llama::finish`]; every row after [`Llama::score`].
     logits: FloatSlot<2>,
+    /// The best token of each slice of the vocabulary, and its value.
+    best: IntSlot<1>,
     bytes: usize,
 }
 
@@ -114,7 +117,8 @@ impl Workspace {
         ];
         let [residual, normed, qkv, partials, attended, mlp, last, logits] =
             shapes.map(|shape| slot(shape, device));
-        let bytes = 4 * shapes.iter().map(|[a, b]| a * b).sum::<usize>();
+        let best_words = 2 * slices(config.vocab_size);
+        let bytes = 4 * (shapes.iter().map(|[a, b]| a * b).sum::<usize>() + best_words);
         Self {
             residual,
             normed,
@@ -124,6 +128,7 @@ impl Workspace {
             mlp,
             last,
             logits,
+            best: Slot::new(word_tensor(vec![0; best_words], device)),
             bytes,
         }
     }
@@ -150,6 +155,8 @@ pub struct Control {
     pub grid: IntSlot<1>,
     /// The token at position p lies at p % [`RING`]. ([`RING`])
     pub history: IntSlot<1>,
+    /// [`sampling_words`](crate::kernels::argmax::sampling_words): the likeliest token, until others are written. (3)
+    pub sampling: IntSlot<1>,
 }
 
 impl Control {
@@ -161,6 +168,7 @@ impl Control {
             step: words(vec![0, 1]),
             grid: words(vec![config.kv_heads as u32, 1, 1]),
             history: words(vec![0; RING]),
+            sampling: words(vec![0; 3]),
         }
     }
 }
@@ -270,13 +278,16 @@ impl Llama {
             self.head()
                 .forward(last, out, control.step.read(), Epilogue::Store)
         });
+        let logits = work.logits.read();
+        work.best
+            .update(|out| argmax(logits, control.sampling.read(), control.step.read(), out));
         let feedback = Feedback {
             ids: control.ids.take(),
             step: control.step.take(),
             grid: control.grid.take(),
             history: control.history.take(),
         };
-        let feedback = argmax(work.logits.read(), feedback, cache.heads);
+        let feedback = argmax_join(work.best.read(), feedback, cache.heads);
         control.ids.put(feedback.ids);
         control.step.put(feedback.step);
         control.grid.put(feedback.grid);

@@ -10,5 +10,6 @@ mod attention;
 mod elementary;
 mod linear;
 mod reference;
+mod sampling;
 mod shaders;
 mod support;

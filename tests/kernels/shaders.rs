@@ -3,7 +3,9 @@
 use halfdepth::kernels::attention::Heads;
 use halfdepth::kernels::linear::{Epilogue, MatrixShape};
 use halfdepth::kernels::rms_norm::Rows;
-use halfdepth::kernels::{Shader, argmax, embed, linear, rms_norm, rope_cache};
+use halfdepth::kernels::{
+    Shader, argmax, argmax_join, candidates, candidates_join, embed, linear, rms_norm, rope_cache,
+};
 use halfdepth::quant::Format;
 
 fn variants() -> Vec<Shader> {
@@ -26,10 +28,18 @@ fn variants() -> Vec<Shader> {
                 context: 2048,
             };
             shaders.push(rope_cache::shader(heads));
-            shaders.push(argmax::shader(128_256, heads));
+            shaders.push(argmax_join::shader(argmax::slices(128_256), heads));
+            shaders.push(candidates_join::shader(candidates::slices(128_256), heads));
             shaders.extend([1, 32].map(|rows| heads.attention_shader(rows)));
             shaders.extend([1, 32].map(|rows| heads.combine_shader(rows)));
         }
+    }
+    for vocabulary in [512, 128_256] {
+        shaders.push(argmax::shader(vocabulary, argmax::slices(vocabulary)));
+        shaders.push(candidates::shader(
+            vocabulary,
+            candidates::slices(vocabulary),
+        ));
     }
     shaders.extend([Rows::Each, Rows::Last].map(|rows| rms_norm::shader(2048, 1e-5, rows)));
     shaders
