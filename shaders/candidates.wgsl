@@ -35,9 +35,15 @@ fn main(
     var mine = SoftmaxSum(LOWEST, 0.0);
     for (var id = first + thread; id < end; id += WORKGROUP) {
         let bits = logits[id];
-        if order(bits) != 0u {
-            let one = SoftmaxSum(max(bitcast<f32>(bits), LOWEST), 1.0);
-            mine = softmax_join(mine, one, inverse_temperature);
+        if order(bits) == 0u {
+            continue;
+        }
+        let logit = max(bitcast<f32>(bits), LOWEST);
+        if logit <= mine.largest {
+            mine.sum += softmax_weight(logit - mine.largest, inverse_temperature);
+        } else {
+            mine.sum = mine.sum * softmax_weight(mine.largest - logit, inverse_temperature) + 1.0;
+            mine.largest = logit;
         }
     }
     let all = reduce_softmax(thread, mine, inverse_temperature);

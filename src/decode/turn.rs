@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::sampler::{Sampler, Sampling};
+use super::sampler::{Candidates, Sampler, Sampling};
 use super::stop::StopStrings;
 use super::{DecodeError, Lane};
 use crate::tokenizer::{Detokenizer, Tokenizer};
@@ -255,7 +255,7 @@ impl Turn {
 
     /// Runs the next batch, sized by what the last one took.
     async fn next_tokens(&mut self, lane: &mut Lane) -> Result<Vec<u32>, DecodeError> {
-        if !self.request.sampling.is_greedy() {
+        if !self.greedy() {
             lane.advance().await?;
             self.passes += 1;
             return Ok(vec![self.choose(lane).await?]);
@@ -277,10 +277,11 @@ impl Turn {
 
     /// The token after the cache: the device's pick, or the sampler's in its place.
     async fn choose(&mut self, lane: &mut Lane) -> Result<u32, DecodeError> {
-        if self.request.sampling.is_greedy() {
+        if self.greedy() {
             return lane.picked().await;
         }
-        let mut logits = lane.logits().await?;
+        let sampling = &self.request.sampling;
+        let candidates = Candidates::from_logits(&lane.logits().await?, sampling.temperature);
         let recent: Vec<u32> = self
             .request
             .prompt
@@ -288,9 +289,18 @@ impl Turn {
             .chain(&self.produced)
             .copied()
             .collect();
-        let token = self.sampler.sample(&mut logits, &recent);
+        let token = self.sampler.sample(&candidates, &recent);
         lane.force(token);
         Ok(token)
+    }
+
+    fn greedy(&self) -> bool {
+        let Sampling {
+            temperature,
+            repetition_penalty,
+            ..
+        } = self.request.sampling;
+        temperature == 0.0 && repetition_penalty == 1.0
     }
 
     /// Adds one token to the answer, or ends it.
