@@ -1,49 +1,50 @@
-// Picks the likeliest token, feeds it back as the next input and moves the step on: the CPU is not asked.
-// One workgroup. Ties go to the lowest id.
-#import splits
-@group(0) @binding(0) var<storage, read> logits: array<f32>;        // (VOCABULARY)
-@group(0) @binding(1) var<storage, read_write> ids: array<u32>;     // (1 or more): row 0 is the next input
-@group(0) @binding(2) var<storage, read_write> step: array<u32>;    // (2): position, rows
-@group(0) @binding(3) var<storage, read_write> grid: array<u32>;    // (3): workgroups of the next attention
-@group(0) @binding(4) var<storage, read_write> history: array<u32>; // (RING): the token at position p lies at p % RING
-
-var<workgroup> best_values: array<f32, WORKGROUP>;
-var<workgroup> best_ids: array<u32, WORKGROUP>;
+// The best token of each slice of the vocabulary: the likeliest, or, at a temperature, the largest of logit / temperature
+// plus noise, which is a draw from the softmax. One workgroup a slice. Ties go to the lowest id; NaN never wins.
+#import philox
+#import gumbel
+#import reduce_best
+@group(0) @binding(0) var<storage, read> logits: array<f32>;     // (VOCABULARY)
+@group(0) @binding(1) var<storage, read> sampling: array<u32>;   // (3): bits of 1 / temperature, 0 for the likeliest; seed, low word first
+@group(0) @binding(2) var<storage, read> step: array<u32>;       // (2): position, rows
+@group(0) @binding(3) var<storage, read_write> best: array<u32>; // (slices, 2): bits of the value, id
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(local_invocation_index) thread: u32) {
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let inverse_temperature = bitcast<f32>(sampling[0]);
+    let tempered = sampling[0] != 0u;
+    let seed = vec2(sampling[1], sampling[2]);
+    let position = step[0] + step[1];
+
+    let first = workgroup.x * SLICE;
+    let end = min(first + SLICE, VOCABULARY);
     var value = LOWEST;
-    var id = thread;
-    for (var i = thread; i < VOCABULARY; i += WORKGROUP) {
-        if logits[i] > value {
-            value = logits[i];
-            id = i;
+    var id = first;
+    // Four ids share the four words of one counter.
+    for (var quad = first / 4u + thread; quad * 4u < end; quad += WORKGROUP) {
+        var noise = vec4<f32>();
+        var scale = 1.0;
+        if tempered {
+            let random = philox(vec4(quad, position, 0u, 0u), seed);
+            noise = vec4(gumbel(random.x), gumbel(random.y), gumbel(random.z), gumbel(random.w));
+            scale = inverse_temperature;
         }
-    }
-    best_values[thread] = value;
-    best_ids[thread] = id;
-    for (var stride = WORKGROUP / 2u; stride > 0u; stride /= 2u) {
-        workgroupBarrier();
-        if thread < stride {
-            let other = best_values[thread + stride];
-            let other_id = best_ids[thread + stride];
-            let mine = best_values[thread];
-            if other > mine || (other == mine && other_id < best_ids[thread]) {
-                best_values[thread] = other;
-                best_ids[thread] = other_id;
+        for (var i = 0u; i < 4u; i++) {
+            let at = quad * 4u + i;
+            if at < end {
+                let candidate = logits[at] * scale + noise[i];
+                if candidate > value {
+                    value = candidate;
+                    id = at;
+                }
             }
         }
     }
-    workgroupBarrier();
+    reduce_best(thread, value, id);
     if thread == 0u {
-        let next = min(best_ids[0], VOCABULARY - 1u);
-        let position = step[0] + step[1];
-        ids[0] = next;
-        history[position % RING] = next;
-        step[0] = position;
-        step[1] = 1u;
-        grid[0] = KV_HEADS;
-        grid[1] = split_count(min(position + 1u, CONTEXT));
-        grid[2] = 1u;
+        best[workgroup.x * 2u] = bitcast<u32>(best_values[0]);
+        best[workgroup.x * 2u + 1u] = best_ids[0];
     }
 }

@@ -10,7 +10,7 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use cubecl::client::Client;
 
 use super::DecodeError;
-use super::lane::{lost, refused};
+use super::lane::{Reading, lost, refused};
 use super::self_test::self_test;
 use crate::kernels::{IntSlot, Variant};
 
@@ -101,9 +101,7 @@ pub(crate) fn write_words(slot: &mut IntSlot<1>, words: &[u32]) {
 
 /// Asks for a tensor's words as they are now, after all that was launched before; what is launched later does not show. On the GPU
 /// the copy is on its way when this returns; on the CPU it is made when the answer is awaited.
-pub(crate) fn read_words_ahead(
-    tensor: Tensor<1, Int>,
-) -> Pin<Box<dyn Future<Output = Result<Vec<u32>, DecodeError>> + Send>> {
+pub(super) fn read_words_ahead(tensor: Tensor<1, Int>) -> Reading {
     match tensor.clone().try_into_primitive::<CubeBackend>() {
         Ok(primitive) => begun(Box::pin(async move {
             let copy = primitive.client.read_async(vec![primitive.handle.clone()]);

@@ -1,48 +1,36 @@
 //! In: token ids. Out: the tokens a model picks after them. A lane is one layer plan with its own cache, over shared weights.
 //!
-//! On the GPU every pass is captured once as a graph and replayed: the CPU only asks for tokens, several at a time, and may ask
-//! for the next ones before it has read the last.
+//! This is the host's record of what the device holds; the device's side is the machine. The host only asks for tokens, several at
+//! a time, and may ask for the next ones before it has read the last.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use burn::tensor::{ExecutionError, Tensor};
-use cubecl::client::Graph;
 
 use super::DecodeError;
-use super::device::{client, read_words_ahead, write_words};
+use super::machine::{BATCH, LARGEST_CHUNK, Machine, Pass};
+use super::pace::Pace;
+use crate::kernels::candidates::Candidates;
 use crate::kernels::{RING, Variant};
-use crate::model::{Cache, Control, Llama, Workspace};
+use crate::model::{Cache, Llama};
 use crate::plan::LayerPlan;
-
-/// Tokens of one prefill pass at most; a pass of fewer does no more work than they need.
-pub(super) const LARGEST_CHUNK: usize = 256;
-
-/// Tokens of one pass that takes every row to logits, which are many.
-const SCORE_ROWS: usize = 32;
 
 /// Bytes that a cache may have. More is a mistake, or a pack that means harm.
 const LARGEST_CACHE: u64 = 64 << 30;
 
-/// Tokens of the captured batch.
-pub(super) const BATCH: usize = 8;
-
 /// Tokens that may be asked for at once: what is read and what is asked ahead lie in the ring together.
 pub(super) const LARGEST_BATCH: usize = RING / 2 - BATCH;
+
+/// Words on their way from the device.
+pub(super) type Reading = Pin<Box<dyn Future<Output = Result<Vec<u32>, DecodeError>> + Send>>;
 
 /// One layer plan at work: cache, workspace and graphs of its own; the weights are the model's.
 #[derive(Debug)]
 pub struct Lane {
-    model: Arc<Llama>,
     plan: LayerPlan,
-    variant: Variant,
-    cache: Cache,
-    control: Control,
-    decode_work: Workspace,
-    prefill_work: Workspace,
-    /// One for each of [`Pass::ALL`]; none on the CPU. They point at this lane's buffers and at the model's.
-    graphs: Vec<Graph>,
+    machine: Machine,
     /// Tokens whose keys and values are in the cache.
     cached: Vec<u32>,
     /// Whether the device has picked a token after them: not so once the cache was cut.
@@ -52,13 +40,13 @@ pub struct Lane {
     /// Decode steps that the device was asked for and that nobody has taken yet.
     ahead: Option<Ahead>,
     /// What was measured of this lane's pace, for whoever decides how much to ask for.
-    pub(super) pace: super::pace::Pace,
+    pub(super) pace: Pace,
 }
 
-/// Decode steps on their way: what they pick comes with the readback.
+/// Decode steps on their way: what they pick comes with the reading.
 struct Ahead {
     passes: usize,
-    history: Pin<Box<dyn Future<Output = Result<Vec<u32>, DecodeError>> + Send>>,
+    history: Reading,
 }
 
 impl std::fmt::Debug for Ahead {
@@ -76,23 +64,6 @@ pub struct LaneOptions {
     pub context: usize,
     /// The device's choice of kernels.
     pub variant: Variant,
-}
-
-/// The passes of a lane. On a GPU each is captured once as a graph.
-#[derive(Clone, Copy, Debug)]
-enum Pass {
-    /// One token through body and head.
-    Decode,
-    /// [`BATCH`] tokens, each fed by the one before: a replay is a submit, so this one is a fraction of a submit a token.
-    DecodeBatch,
-    /// Up to [`LARGEST_CHUNK`] tokens through the body.
-    Prefill,
-    /// The last prefilled row through the head.
-    Finish,
-}
-
-impl Pass {
-    const ALL: [Self; 4] = [Self::Decode, Self::DecodeBatch, Self::Prefill, Self::Finish];
 }
 
 impl Lane {
@@ -118,7 +89,6 @@ impl Lane {
         plan: LayerPlan,
         options: LaneOptions,
     ) -> Result<Self, DecodeError> {
-        let variant = options.variant;
         let config = model.config();
         if let Some(&last) = plan.layers.last()
             && last >= config.layers
@@ -129,30 +99,20 @@ impl Lane {
                 layers: config.layers,
             });
         }
-        let device = model.device();
         let context = options.context.min(config.context);
-        let chunk = LARGEST_CHUNK.min(context.max(1));
         let bytes = Cache::bytes_for(config, plan.layers.len(), context);
         if context == 0 || bytes > LARGEST_CACHE {
             return Err(DecodeError::Context { context, bytes });
         }
-        let mut lane = Self {
-            cache: Cache::new(config, plan.layers.len(), context, variant, device),
-            control: Control::new(config, chunk.max(SCORE_ROWS), device),
-            decode_work: Workspace::new(config, context, 1, 1, device),
-            prefill_work: Workspace::new(config, context, chunk, 1, device),
-            graphs: Vec::new(),
+        Ok(Self {
+            machine: Machine::new(model, plan.layers.clone(), context, options.variant).await?,
+            plan,
             cached: Vec::new(),
             ready: false,
             picked: None,
             ahead: None,
-            pace: super::pace::Pace::default(),
-            plan,
-            variant,
-            model: Arc::clone(model),
-        };
-        lane.capture().await?;
-        Ok(lane)
+            pace: Pace::default(),
+        })
     }
 
     /// The plan that runs.
@@ -162,22 +122,22 @@ impl Lane {
 
     /// The kernels it runs.
     pub fn variant(&self) -> Variant {
-        self.variant
+        self.machine.variant
     }
 
     /// The model whose weights it uses.
     pub fn model(&self) -> &Arc<Llama> {
-        &self.model
+        &self.machine.model
     }
 
     /// Whether passes are replayed from graphs: on a GPU.
     pub fn is_captured(&self) -> bool {
-        !self.graphs.is_empty()
+        self.machine.is_captured()
     }
 
     /// Positions that the cache holds.
     pub fn context(&self) -> usize {
-        self.cache.context()
+        self.machine.cache.context()
     }
 
     /// Tokens in the cache.
@@ -187,16 +147,27 @@ impl Lane {
 
     /// Bytes that this lane adds on the device: cache and workspace, no weights.
     pub fn bytes(&self) -> usize {
-        self.cache.bytes()
-            + self.decode_work.bytes()
-            + self.prefill_work.bytes()
-            + self.control.bytes()
+        self.machine.bytes()
     }
 
     /// Forgets every token after the first `len`.
     pub fn truncate(&mut self, len: usize) {
         self.cached.truncate(len);
         self.unpick();
+    }
+
+    /// How the device picks from now on: the words of [`super::sampler::Sampling::words`].
+    pub fn set_sampling(&mut self, words: [u32; 3]) {
+        self.machine.set_sampling(words);
+    }
+
+    /// Gets ready for [`Lane::candidates`], which not every conversation needs. The cache is kept; what was picked is not.
+    ///
+    /// # Errors
+    /// The device refused.
+    pub async fn prepare_sampling(&mut self) -> Result<(), DecodeError> {
+        self.unpick();
+        self.machine.prepare_sampling(self.cached.len()).await
     }
 
     /// What the device picked, or picks ahead, no longer follows from the cache.
@@ -223,23 +194,28 @@ impl Lane {
         self.check(tokens)?;
         self.unpick();
         for chunk in tokens.chunks(LARGEST_CHUNK.min(self.context())) {
-            write_words(&mut self.control.ids, chunk);
-            write_words(
-                &mut self.control.step,
-                &[self.cached.len() as u32, chunk.len() as u32],
-            );
-            self.run(Pass::Prefill)?;
+            self.machine.feed(chunk, self.cached.len());
+            self.machine.run(Pass::Prefill)?;
             self.cached.extend_from_slice(chunk);
         }
         Ok(())
     }
 
-    /// Picks the likeliest token after what was fed last.
+    /// Picks a token after what was fed last.
     ///
     /// # Errors
     /// The device failed.
     pub fn finish(&mut self) -> Result<(), DecodeError> {
-        self.run(Pass::Finish)?;
+        self.finish_by(Pass::Finish)
+    }
+
+    /// As [`Lane::finish`], and keeps candidates for a sampler.
+    pub(super) fn finish_sampling(&mut self) -> Result<(), DecodeError> {
+        self.finish_by(Pass::SampleFinish)
+    }
+
+    fn finish_by(&mut self, pass: Pass) -> Result<(), DecodeError> {
+        self.machine.run(pass)?;
         self.ready = true;
         Ok(())
     }
@@ -249,10 +225,7 @@ impl Lane {
     /// # Errors
     /// The device failed.
     pub async fn settle(&self) -> Result<(), DecodeError> {
-        match client(self.control.step.read()) {
-            Some(client) => client.sync().await.map_err(refused),
-            None => Ok(()),
-        }
+        self.machine.settle().await
     }
 
     /// The token picked after everything in the cache. One readback, the first time.
@@ -266,14 +239,14 @@ impl Lane {
         if let Some(token) = self.picked {
             return Ok(token);
         }
-        let history = self.history().await?;
+        let history = self.machine.history().await?;
         let token = history[self.cached.len() % RING];
         self.picked = Some(token);
         Ok(token)
     }
 
-    /// Runs up to `passes` decode steps, at most [`LARGEST_BATCH`], each fed by the one before on the device; gives back what
-    /// they picked. One readback.
+    /// Runs up to `passes` decode steps, at most [`LARGEST_BATCH`], each fed by the one before on the device; gives back
+    /// what they picked. One readback.
     ///
     /// # Errors
     /// The context is full, nothing was prefilled, or the device was lost.
@@ -301,14 +274,14 @@ impl Lane {
                 }
                 // The device knows it already; the host needs it for its own record.
                 self.picked().await?;
-                self.ask(passes).await?
+                self.ask(passes)?
             }
         };
         let first = self.picked.ok_or(DecodeError::NotReady)?;
         let room = self.context() - self.cached.len() - now.passes;
         let ahead = ahead.min(LARGEST_BATCH).min(room);
         if ahead > 0 && self.is_captured() {
-            self.ahead = Some(self.ask(ahead).await?);
+            self.ahead = Some(self.ask(ahead)?);
         }
         let history = now.history.await?;
         let position = self.cached.len() + 1;
@@ -322,57 +295,54 @@ impl Lane {
     }
 
     /// Sets decode steps going, and the copy of what they pick.
-    async fn ask(&mut self, passes: usize) -> Result<Ahead, DecodeError> {
+    fn ask(&mut self, passes: usize) -> Result<Ahead, DecodeError> {
         for _ in 0..passes / BATCH {
-            self.run(Pass::DecodeBatch)?;
+            self.machine.run(Pass::DecodeBatch)?;
         }
         for _ in 0..passes % BATCH {
-            self.run(Pass::Decode)?;
+            self.machine.run(Pass::Decode)?;
         }
-        let history = read_words_ahead(self.control.history.read());
+        let history = self.machine.history();
         Ok(Ahead { passes, history })
     }
 
     /// Forgets what was asked ahead and puts the device back to where the cache ends.
     fn rewind(&mut self) {
-        if self.ahead.take().is_none() {
-            return;
+        if let (Some(_), Some(picked)) = (self.ahead.take(), self.picked) {
+            self.machine.rewind(picked, self.cached.len());
         }
-        let position = self.cached.len() as u32;
-        if let Some(picked) = self.picked {
-            write_words(&mut self.control.ids, &[picked]);
-        }
-        write_words(&mut self.control.step, &[position, 1]);
-        write_words(
-            &mut self.control.grid,
-            &self.cache.grid(self.cached.len() + 1),
-        );
     }
 
-    /// Runs one decode step and reads nothing back: for a sampler, which reads the logits.
+    /// Runs one decode step for a sampler, which asks for [`Lane::candidates`] next, and reads nothing back.
     ///
     /// # Errors
     /// As [`Lane::decode`].
-    pub async fn advance(&mut self) -> Result<(), DecodeError> {
+    pub(super) async fn advance_sampling(&mut self) -> Result<(), DecodeError> {
         self.room_for(1)?;
         self.rewind();
         let first = self.picked().await?;
-        self.run(Pass::Decode)?;
+        self.machine.run(Pass::SampleDecode)?;
         self.cached.push(first);
         self.picked = None;
         Ok(())
     }
 
+    /// What a sampler chooses the next token from: after [`Lane::finish_sampling`] or [`Lane::advance_sampling`]. One readback
+    /// of 2 KB.
+    pub(super) async fn candidates(&self) -> Result<Candidates, DecodeError> {
+        self.machine.candidates().await
+    }
+
     /// Puts `token` in the place of the one that was picked: a sampler's choice, or a reference's.
     pub fn force(&mut self, token: u32) {
         self.rewind();
-        write_words(&mut self.control.ids, &[token]);
+        self.machine.force(token);
         self.picked = Some(token);
     }
 
     /// The logits from which the next token is picked. (vocabulary) One readback.
     pub async fn logits(&self) -> Result<Vec<f32>, DecodeError> {
-        read(self.decode_work.logits()).await
+        self.machine.logits().await
     }
 
     /// The logits after each of `tokens`, after everything in the cache: (tokens, vocabulary), flat. Nothing is picked.
@@ -382,30 +352,14 @@ impl Lane {
     pub async fn score(&mut self, tokens: &[u32]) -> Result<Vec<f32>, DecodeError> {
         self.check(tokens)?;
         self.unpick();
-        let config = self.model.config().clone();
-        let rows = SCORE_ROWS;
-        let mut work = Workspace::new(&config, self.context(), rows, rows, self.model.device());
-        let mut logits = Vec::with_capacity(tokens.len() * config.vocab_size);
-        for chunk in tokens.chunks(rows) {
-            write_words(&mut self.control.ids, chunk);
-            write_words(
-                &mut self.control.step,
-                &[self.cached.len() as u32, chunk.len() as u32],
-            );
-            self.model
-                .body(&self.plan.layers, &self.control, &mut work, &mut self.cache);
-            self.model.score(&self.control, &mut work, self.variant);
-            let all = read(work.logits()).await?;
-            logits.extend_from_slice(&all[..chunk.len() * config.vocab_size]);
-            self.cached.extend_from_slice(chunk);
-        }
-        self.unpick();
+        let logits = self.machine.score(tokens, self.cached.len()).await?;
+        self.cached.extend_from_slice(tokens);
         Ok(logits)
     }
 
     /// Refuses tokens that cannot be run.
     fn check(&self, tokens: &[u32]) -> Result<(), DecodeError> {
-        let vocabulary = self.model.config().vocab_size;
+        let vocabulary = self.model().config().vocab_size;
         if let Some(&id) = tokens.iter().find(|id| **id as usize >= vocabulary) {
             return Err(DecodeError::UnknownToken { id, vocabulary });
         }
@@ -422,73 +376,6 @@ impl Lane {
         }
         Ok(())
     }
-
-    /// Replays a pass, or, without graphs, computes it.
-    fn run(&mut self, pass: Pass) -> Result<(), DecodeError> {
-        match self.graphs.get(pass as usize) {
-            Some(graph) => replay(graph),
-            None => {
-                self.compute(pass);
-                Ok(())
-            }
-        }
-    }
-
-    fn compute(&mut self, pass: Pass) {
-        let Self {
-            model,
-            plan,
-            cache,
-            control,
-            decode_work,
-            prefill_work,
-            ..
-        } = self;
-        match pass {
-            Pass::Decode => {
-                model.body(&plan.layers, control, decode_work, cache);
-                model.finish_own(control, decode_work, cache);
-            }
-            Pass::DecodeBatch => (0..BATCH).for_each(|_| self.compute(Pass::Decode)),
-            Pass::Prefill => model.body(&plan.layers, control, prefill_work, cache),
-            Pass::Finish => model.finish(control, prefill_work, decode_work, cache),
-        }
-    }
-
-    async fn history(&self) -> Result<Vec<u32>, DecodeError> {
-        read_words_ahead(self.control.history.read()).await
-    }
-
-    /// Captures every pass, on a device that has graphs.
-    async fn capture(&mut self) -> Result<(), DecodeError> {
-        let Some(client) = client(self.control.step.read()) else {
-            return Ok(());
-        };
-        let mut graphs = Vec::new();
-        for pass in Pass::ALL {
-            client.graph_prepare().map_err(refused)?;
-            // The warm-up compiles every pipeline; its results are thrown away.
-            self.compute(pass);
-            client.sync().await.map_err(refused)?;
-            client.start_capture().map_err(refused)?;
-            self.compute(pass);
-            graphs.push(client.stop_capture().map_err(refused)?);
-        }
-        self.graphs = graphs;
-        tracing::debug!(
-            plan = self.plan.name,
-            layers = self.plan.layers.len(),
-            "captured"
-        );
-        Ok(())
-    }
-}
-
-#[allow(unsafe_code)]
-fn replay(graph: &Graph) -> Result<(), DecodeError> {
-    // SAFETY: every buffer the graph touches is owned by the lane that owns the graph or by its model, and all
-    // writes and reads go through the same client.
-    unsafe { graph.replay() }.map_err(refused)
 }
 
 pub(super) async fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, DecodeError> {

@@ -2,6 +2,7 @@
 
 mod device;
 mod lane;
+mod machine;
 mod pace;
 pub mod sampler;
 mod self_test;

@@ -4,7 +4,8 @@
 //! A batch is as long as a reader likes, and its readback costs little; where a readback takes a while (Firefox looks only about
 //! every 100 ms), the next batch is asked for before the last one is read.
 
-use super::lane::{BATCH, LARGEST_BATCH, LARGEST_CHUNK};
+use super::lane::LARGEST_BATCH;
+use super::machine::{BATCH, LARGEST_CHUNK};
 
 /// A reader sees text come in pieces of this many milliseconds as streaming.
 const PIECE_MS: f64 = 150.0;

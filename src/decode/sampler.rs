@@ -1,11 +1,25 @@
-//! Chooses the next token: logits and the tokens already there go in, one token id comes out.
+//! Chooses the next token: the device's candidates and the tokens already there go in, one token id comes out.
 //!
 //! The order of the steps is that of transformers: repetition penalty, temperature, top-k, top-p, min-p, draw.
 //! Everything that decides a draw is plain IEEE addition and multiplication, so one seed gives the same tokens
-//! natively and in wasm.
+//! natively and in wasm from the same candidates.
+//!
+//! The device keeps the [`KEPT`] largest logits, so that 2 KB are read back and not a vocabulary. What follows of that:
+//!
+//! - top-k is exact up to [`KEPT`]; a larger one is [`KEPT`].
+//! - top-p is exact whenever the candidates hold p of the whole vocabulary; else all of them stay.
+//! - min-p is exact whenever the least likely candidate falls below it; else all of them stay.
+//! - The repetition penalty changes the logits of candidates; a token that is none stays none. So the likeliest token is
+//!   exact for a penalty of at least 1, unless every candidate is among the tokens already there.
+//! - What stays is drawn by its weight among what stays.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::kernels::argmax::sampling_words;
+use crate::kernels::candidates::KEPT;
+
+pub use crate::kernels::candidates::Candidates;
 
 /// How the next token is chosen; the default is greedy.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,7 +56,7 @@ pub struct SamplingError {
 pub struct Sampler {
     sampling: Sampling,
     random: Xoshiro256,
-    candidates: Vec<Candidate>,
+    weighed: Vec<Weighed>,
 }
 
 impl Default for Sampling {
@@ -59,9 +73,16 @@ impl Default for Sampling {
 }
 
 impl Sampling {
-    /// Whether the answer is the likeliest token of the untouched logits, which the GPU can find alone.
-    pub fn is_greedy(&self) -> bool {
-        self.temperature == 0.0 && self.repetition_penalty == 1.0
+    /// Whether the device picks alone: the likeliest token, or a draw from all. What filters or changes the logits needs a
+    /// [`Sampler`].
+    pub fn picks_on_device(&self) -> bool {
+        let unfiltered = self.top_k == 0 && self.top_p == 1.0 && self.min_p == 0.0;
+        self.repetition_penalty == 1.0 && (self.temperature == 0.0 || unfiltered)
+    }
+
+    /// What the device reads of these settings.
+    pub fn words(&self) -> [u32; 3] {
+        sampling_words(self.temperature, self.seed)
     }
 
     /// Refuses settings that have no meaning.
@@ -109,138 +130,148 @@ impl Sampler {
         Self {
             sampling,
             random: Xoshiro256::new(sampling.seed),
-            candidates: Vec::new(),
+            weighed: Vec::new(),
         }
     }
 
-    /// The next token id. `logits`: (vocab_size,), changed by the penalty; `recent`: the ids the penalty is for.
+    /// The next token id. `recent`: the ids the penalty is for.
     ///
-    /// Equal logits go to the lowest id. A NaN is never chosen while there is a number; without any number, or
-    /// without logits, the answer is 0.
-    pub fn sample(&mut self, logits: &mut [f32], recent: &[u32]) -> u32 {
-        penalise(logits, recent, self.sampling.repetition_penalty);
-        let likeliest = argmax(logits);
-        let peak = logits
-            .get(likeliest as usize)
-            .copied()
-            .unwrap_or(f32::NEG_INFINITY);
+    /// Equal logits go to the lowest id. Without candidates the answer is 0.
+    pub fn sample(&mut self, candidates: &Candidates, recent: &[u32]) -> u32 {
+        let mut tokens = candidates.tokens.clone();
+        penalise(&mut tokens, recent, self.sampling.repetition_penalty);
+        let (likeliest, peak) = largest(&tokens);
         // A temperature that `validate` would refuse draws nothing either.
         let tempered = self.sampling.temperature > 0.0 && self.sampling.temperature.is_finite();
         if !tempered || !peak.is_finite() {
             return likeliest;
         }
-        self.weigh(logits, peak);
-        self.truncate();
+        self.weighed.clear();
+        self.weighed
+            .extend(tokens.iter().map(|&(id, logit)| Weighed {
+                id,
+                weight: self.sampling.weight(logit, peak),
+            }));
+        self.truncate(self.sampling.outside(candidates, peak));
         self.draw().unwrap_or(likeliest)
     }
 
-    /// Fills the candidates, in the order of their ids, with weights relative to the likeliest one's.
-    fn weigh(&mut self, logits: &[f32], peak: f32) {
-        let temperature = f64::from(self.sampling.temperature);
-        self.candidates.clear();
-        self.candidates.extend(
-            (0u32..)
-                .zip(logits)
-                .filter(|(_, logit)| !logit.is_nan())
-                .map(|(id, &logit)| {
-                    let weight = exp((f64::from(logit) - f64::from(peak)) / temperature);
-                    Candidate { id, weight }
-                }),
-        );
-    }
-
-    /// Leaves only what top-k, top-p and min-p let through.
-    fn truncate(&mut self) {
+    /// Leaves only what top-k, top-p and min-p let through. `outside`: the weight of all tokens that are no candidates.
+    fn truncate(&mut self, mut outside: f64) {
         let Sampling {
             top_k,
             top_p,
             min_p,
             ..
         } = self.sampling;
-        let candidates = &mut self.candidates;
-        if top_k > 0 && top_k < candidates.len() {
-            // Linear in the vocabulary, where a full sort of 128k logits would take milliseconds a token.
-            candidates.select_nth_unstable_by(top_k - 1, Candidate::likeliest_first);
-            candidates.truncate(top_k);
+        let weighed = &mut self.weighed;
+        weighed.sort_unstable_by(Weighed::likeliest_first);
+        if top_k > 0 {
+            weighed.truncate(top_k);
+            outside = 0.0;
         }
         if top_p < 1.0 {
-            candidates.sort_unstable_by(Candidate::likeliest_first);
-            let total: f64 = candidates.iter().map(|candidate| candidate.weight).sum();
+            let total: f64 = weighed.iter().map(|token| token.weight).sum::<f64>() + outside;
             let mut reached = 0.0;
             // The token that crosses the threshold stays.
-            let kept = candidates.iter().take_while(|candidate| {
+            let kept = weighed.iter().take_while(|token| {
                 let stays = reached < f64::from(top_p) * total;
-                reached += candidate.weight;
+                reached += token.weight;
                 stays
             });
             let kept = kept.count().max(1);
-            candidates.truncate(kept);
+            weighed.truncate(kept);
         }
         if min_p > 0.0 {
             // The likeliest weight is exactly 1.
-            candidates.retain(|candidate| candidate.weight >= f64::from(min_p));
+            weighed.retain(|token| token.weight >= f64::from(min_p));
         }
-        // top-k leaves its survivors in no particular order; the draw must not depend on it.
-        candidates.sort_unstable_by_key(|candidate| candidate.id);
+        weighed.sort_unstable_by_key(|token| token.id);
     }
 
-    /// One draw from the candidates by weight.
+    /// One draw by weight from what is left.
     fn draw(&mut self) -> Option<u32> {
-        let total: f64 = self
-            .candidates
-            .iter()
-            .map(|candidate| candidate.weight)
-            .sum();
+        let total: f64 = self.weighed.iter().map(|token| token.weight).sum();
         let mut left = self.random.unit() * total;
         let mut last = None;
-        for candidate in self
-            .candidates
-            .iter()
-            .filter(|candidate| candidate.weight > 0.0)
-        {
-            left -= candidate.weight;
-            last = Some(candidate.id);
+        for token in self.weighed.iter().filter(|token| token.weight > 0.0) {
+            left -= token.weight;
+            last = Some(token.id);
             if left < 0.0 {
                 break;
             }
         }
-        // Rounding may leave a sliver past the end: it belongs to the last candidate.
+        // Rounding may leave a sliver past the end: it belongs to the last token.
         last
     }
 }
 
+impl Sampling {
+    /// How likely a logit is, relative to one that is at least as large.
+    fn weight(&self, logit: f32, peak: f32) -> f64 {
+        exp((f64::from(logit) - f64::from(peak)) / f64::from(self.temperature))
+    }
+
+    /// The weight of all tokens that are no candidates, relative to a token whose logit is `peak`.
+    fn outside(&self, candidates: &Candidates, peak: f32) -> f64 {
+        if candidates.tokens.len() < KEPT {
+            return 0.0;
+        }
+        let (_, largest) = largest(&candidates.tokens);
+        let logits = candidates.tokens.iter().map(|(_, logit)| *logit);
+        let inside: f64 = logits.map(|logit| self.weight(logit, largest)).sum();
+        let total = f64::from(candidates.total);
+        // The device's sum is one of f32: it cannot tell less than this from nothing.
+        if total - inside <= 1e-4 * total {
+            return 0.0;
+        }
+        let outside = total - inside;
+        // The penalty may have moved the peak to either side.
+        if peak <= largest {
+            outside / self.weight(peak, largest)
+        } else {
+            outside * self.weight(largest, peak)
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
-struct Candidate {
+struct Weighed {
     id: u32,
     weight: f64, // relative to the likeliest token's
 }
 
-impl Candidate {
+impl Weighed {
     fn likeliest_first(a: &Self, b: &Self) -> std::cmp::Ordering {
         b.weight.total_cmp(&a.weight).then(a.id.cmp(&b.id))
     }
 }
 
-/// The id of the highest logit, the lowest id among equals; NaN loses to everything.
-fn argmax(logits: &[f32]) -> u32 {
-    let mut best = (0u32, f32::NAN);
-    for (id, &logit) in (0u32..).zip(logits) {
-        if logit > best.1 || (best.1.is_nan() && !logit.is_nan()) {
-            best = (id, logit);
-        }
-    }
-    best.0
+/// The largest logit and whose it is: the lowest id's among equals.
+fn largest(tokens: &[(u32, f32)]) -> (u32, f32) {
+    let mut tokens = tokens.iter().copied();
+    let first = tokens.next().unwrap_or((0, f32::NEG_INFINITY));
+    tokens.fold(
+        first,
+        |best, token| {
+            if token.1 > best.1 { token } else { best }
+        },
+    )
 }
 
-fn penalise(logits: &mut [f32], recent: &[u32], penalty: f32) {
+/// `tokens` in the order of their ids, as [`Candidates`] has them.
+fn penalise(tokens: &mut [(u32, f32)], recent: &[u32], penalty: f32) {
     if penalty == 1.0 || !penalty.is_finite() || penalty <= 0.0 {
         return;
     }
-    let mut distinct = recent.to_vec();
-    distinct.sort_unstable();
-    distinct.dedup();
-    for id in distinct {
-        if let Some(logit) = logits.get_mut(id as usize) {
+    let mut met = vec![false; tokens.len()];
+    for id in recent {
+        if let Ok(at) = tokens.binary_search_by_key(id, |token| token.0) {
+            met[at] = true;
+        }
+    }
+    for ((_, logit), met) in tokens.iter_mut().zip(met) {
+        if met {
             *logit = if *logit > 0.0 {
                 *logit / penalty
             } else {

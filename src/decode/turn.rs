@@ -138,6 +138,7 @@ impl Turn {
         // At least one token runs, or there would be no logits.
         let reused_tokens = shared.min(prompt_tokens - 1);
         lane.truncate(reused_tokens);
+        lane.set_sampling(sampling.words());
         Ok(Self {
             end_tokens: lane.model().config().eos_tokens.clone(),
             sampler: Sampler::new(sampling),
@@ -222,6 +223,9 @@ impl Turn {
     /// Reads the next part of the prompt; after the last part picks the first token and says so.
     async fn read_prompt(&mut self, lane: &mut Lane) -> Result<bool, DecodeError> {
         let prompt_tokens = self.request.prompt.len();
+        if !self.request.sampling.picks_on_device() {
+            lane.prepare_sampling().await?;
+        }
         let end = (self.read + lane.pace.chunk()).min(prompt_tokens);
         let before_ms = (self.clock)();
         lane.feed(&self.request.prompt[self.read..end])?;
@@ -231,7 +235,10 @@ impl Turn {
             lane.pace.read_chunk(tokens, (self.clock)() - before_ms);
             return Ok(false);
         }
-        lane.finish()?;
+        match self.request.sampling.picks_on_device() {
+            true => lane.finish()?,
+            false => lane.finish_sampling()?,
+        }
         self.first = Some(self.choose(lane).await?);
         let took_ms = self.elapsed_ms();
         self.stats.time_to_first_token_ms = took_ms;
@@ -243,8 +250,8 @@ impl Turn {
 
     /// Runs the next batch, sized by what the last one took.
     async fn next_tokens(&mut self, lane: &mut Lane) -> Result<Vec<u32>, DecodeError> {
-        if !self.request.sampling.is_greedy() {
-            lane.advance().await?;
+        if !self.request.sampling.picks_on_device() {
+            lane.advance_sampling().await?;
             self.passes += 1;
             return Ok(vec![self.choose(lane).await?]);
         }
@@ -269,10 +276,10 @@ impl Turn {
 
     /// The token after the cache: the device's pick, or the sampler's in its place.
     async fn choose(&mut self, lane: &mut Lane) -> Result<u32, DecodeError> {
-        if self.request.sampling.is_greedy() {
+        if self.request.sampling.picks_on_device() {
             return lane.picked().await;
         }
-        let mut logits = lane.logits().await?;
+        let candidates = lane.candidates().await?;
         let recent: Vec<u32> = self
             .request
             .prompt
@@ -280,7 +287,7 @@ impl Turn {
             .chain(&self.produced)
             .copied()
             .collect();
-        let token = self.sampler.sample(&mut logits, &recent);
+        let token = self.sampler.sample(&candidates, &recent);
         lane.force(token);
         Ok(token)
     }

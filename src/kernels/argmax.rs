@@ -1,4 +1,5 @@
-//! `argmax`: logits in, the likeliest token out, fed back as the next input; the step moves on. The CPU is not asked.
+//! `argmax`: logits in, the best token of each slice of the vocabulary out: the likeliest, or a draw at a temperature.
+//! [`argmax_join`](super::argmax_join) picks among them.
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::wgpu::CubeBackend;
@@ -6,131 +7,133 @@ use burn::backend::{Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{Int, Tensor};
 use cubecl::prelude::CubeCount;
 
-use super::attention::{Heads, split_count};
+use super::feedback::next_position;
+use super::gumbel::quad_noise;
 use super::twin::{floats, words};
-use super::{RING, Shader, TILE, launch};
-
-/// What a decode step changes besides activations and cache.
-#[derive(Debug)]
-pub struct Feedback {
-    /// Inputs of the pass; row 0 becomes the next token. (rows)
-    pub ids: Tensor<1, Int>,
-    /// Position of the first row, rows of the pass. (2)
-    pub step: Tensor<1, Int>,
-    /// Workgroups of the next decode step's attention. (3)
-    pub grid: Tensor<1, Int>,
-    /// The token at position p lies at p % [`RING`]. ([`RING`])
-    pub history: Tensor<1, Int>,
-}
-
-/// Picks the largest of row 0 of `logits` (rows, vocabulary); ties go to the lowest id. The step moves to the position after the pass.
-pub fn argmax(logits: Tensor<2>, feedback: Feedback, heads: Heads) -> Feedback {
-    let (ids, step, grid, history) = Dispatch::argmax(
-        logits.into_dispatch(),
-        feedback.ids.into_dispatch(),
-        feedback.step.into_dispatch(),
-        feedback.grid.into_dispatch(),
-        feedback.history.into_dispatch(),
-        heads,
-    );
-    Feedback {
-        ids: Tensor::from_dispatch(ids),
-        step: Tensor::from_dispatch(step),
-        grid: Tensor::from_dispatch(grid),
-        history: Tensor::from_dispatch(history),
-    }
-}
+use super::{Shader, launch};
 
 /// Below every logit. Not quite the lowest f32: Chromium refuses that one's decimal form.
-const LOWEST: f32 = -3.4e38;
+pub(crate) const LOWEST: f32 = -3.4e38;
+
+/// Ids of a slice: eight for each thread, so that a vocabulary of 128k is 63 workgroups, and one of 2,048 a single one.
+const SLICE: usize = 2048;
+
+/// Words that steer a draw on the device: bits of 1 / temperature, 0 for the likeliest; the seed, low word first.
+///
+/// They lie in a buffer and not in the shader's text: one captured graph serves every temperature. The likeliest is a
+/// setting of it because it costs nothing: a branch that all threads take alike.
+pub fn sampling_words(temperature: f32, seed: u64) -> [u32; 3] {
+    // Past 2^64 the noise is lost in the logits' last place anyway, and an infinite scale would make all of them equal.
+    let inverse = if temperature > 0.0 {
+        (1.0 / temperature).min((1u128 << 64) as f32)
+    } else {
+        0.0
+    };
+    [inverse.to_bits(), seed as u32, (seed >> 32) as u32]
+}
+
+/// Slices of a vocabulary.
+pub fn slices(vocabulary: usize) -> usize {
+    vocabulary.div_ceil(SLICE)
+}
+
+/// Finds the best of row 0 of `logits` (rows, vocabulary) in each slice. `sampling` (3): [`sampling_words`]; `best`
+/// (slices, 2), flat: bits of the value, id. As many slices are made as `best` has room for.
+///
+/// At a temperature the value is logit / temperature + Gumbel noise, keyed by the seed, the position of the token to be
+/// picked and the id. So a seed gives the same tokens however many are asked for at a time, and two models with one
+/// seed see the same noise: where their answers part, the models differ, not their luck.
+pub fn argmax(
+    logits: Tensor<2>,
+    sampling: Tensor<1, Int>,
+    step: Tensor<1, Int>,
+    best: Tensor<1, Int>,
+) -> Tensor<1, Int> {
+    Tensor::from_dispatch(Dispatch::argmax(
+        logits.into_dispatch(),
+        sampling.into_dispatch(),
+        step.into_dispatch(),
+        best.into_dispatch(),
+    ))
+}
 
 /// The shader of this op.
-pub fn shader(vocabulary: usize, heads: Heads) -> Shader {
+pub fn shader(vocabulary: usize, slices: usize) -> Shader {
     Shader::new("argmax")
-        // One workgroup reads all logits, so it is as large as every device allows.
         .with("WORKGROUP", 256)
         .with("VOCABULARY", vocabulary)
-        .with("RING", RING)
-        .with("TILE", TILE)
-        .with("MAX_SPLITS", heads.max_splits(1))
-        .with("KV_HEADS", heads.kv_heads)
-        .with("CONTEXT", heads.context)
+        .with("SLICE", slice_len(vocabulary, slices))
         .with_f32("LOWEST", LOWEST)
 }
 
+/// Ids of each of `slices`: whole quads, because four ids share a counter of the noise.
+fn slice_len(vocabulary: usize, slices: usize) -> usize {
+    vocabulary.div_ceil(slices.max(1)).next_multiple_of(4)
+}
+
 #[backend_extension(Cube, Flex)]
-#[allow(
-    clippy::type_complexity,
-    reason = "the extension macro reads tuples of tensors, not aliases"
-)]
 pub(crate) trait Argmax: Backend {
     fn argmax(
         logits: FloatTensor<Self>,
-        ids: IntTensor<Self>,
+        sampling: IntTensor<Self>,
         step: IntTensor<Self>,
-        grid: IntTensor<Self>,
-        history: IntTensor<Self>,
-        heads: Heads,
-    ) -> (
-        IntTensor<Self>,
-        IntTensor<Self>,
-        IntTensor<Self>,
-        IntTensor<Self>,
-    );
+        best: IntTensor<Self>,
+    ) -> IntTensor<Self>;
 }
 
 impl Argmax for CubeBackend {
     fn argmax(
         logits: FloatTensor<Self>,
-        ids: IntTensor<Self>,
+        sampling: IntTensor<Self>,
         step: IntTensor<Self>,
-        grid: IntTensor<Self>,
-        history: IntTensor<Self>,
-        heads: Heads,
-    ) -> (
-        IntTensor<Self>,
-        IntTensor<Self>,
-        IntTensor<Self>,
-        IntTensor<Self>,
-    ) {
+        best: IntTensor<Self>,
+    ) -> IntTensor<Self> {
         let vocabulary = logits.meta.shape()[1];
+        let slices = best.meta.shape()[0] / 2;
         launch(
-            shader(vocabulary, heads),
-            CubeCount::Static(1, 1, 1),
-            &[&logits, &ids, &step, &grid, &history],
+            shader(vocabulary, slices),
+            CubeCount::Static(slices as u32, 1, 1),
+            &[&logits, &sampling, &step, &best],
         );
-        (ids, step, grid, history)
+        best
     }
 }
 
 impl Argmax for Flex {
     fn argmax(
         logits: FloatTensor<Self>,
-        mut ids: IntTensor<Self>,
-        mut step: IntTensor<Self>,
-        mut grid: IntTensor<Self>,
-        mut history: IntTensor<Self>,
-        heads: Heads,
-    ) -> (
-        IntTensor<Self>,
-        IntTensor<Self>,
-        IntTensor<Self>,
-        IntTensor<Self>,
-    ) {
+        sampling: IntTensor<Self>,
+        step: IntTensor<Self>,
+        mut best: IntTensor<Self>,
+    ) -> IntTensor<Self> {
         let vocabulary = logits.layout().shape()[1];
-        let mut best = (0, LOWEST);
-        for (id, logit) in floats(&logits)[..vocabulary].iter().enumerate() {
-            if *logit > best.1 {
-                best = (id, *logit);
+        let logits = &floats(&logits)[..vocabulary];
+        let position = next_position(&step);
+        let &[inverse_bits, seed_low, seed_high] = words(&sampling) else {
+            unreachable!("sampling is three words")
+        };
+        let out = best.storage_mut::<u32>();
+        let slice_len = slice_len(vocabulary, out.len() / 2);
+        for (slice, out) in out.chunks_exact_mut(2).enumerate() {
+            let first = slice * slice_len;
+            let end = (first + slice_len).min(vocabulary);
+            let mut best = (LOWEST, first);
+            for quad in (first..end).step_by(4) {
+                let (scale, noise) = if inverse_bits == 0 {
+                    (1.0, [0.0; 4])
+                } else {
+                    let noise = quad_noise(quad / 4, position, [seed_low, seed_high]);
+                    (f32::from_bits(inverse_bits), noise)
+                };
+                for id in quad..end.min(quad + 4) {
+                    let value = logits[id] * scale + noise[id - quad];
+                    if value > best.0 {
+                        best = (value, id);
+                    }
+                }
             }
+            out.copy_from_slice(&[best.0.to_bits(), best.1 as u32]);
         }
-        let next = best.0 as u32;
-        let position = words(&step)[0] + words(&step)[1];
-        ids.storage_mut::<u32>()[0] = next;
-        history.storage_mut::<u32>()[position as usize % RING] = next;
-        step.storage_mut::<u32>().copy_from_slice(&[position, 1]);
-        let splits = split_count(position as usize + 1, heads, heads.max_splits(1));
-        grid.storage_mut::<u32>()[..3].copy_from_slice(&[heads.kv_heads as u32, splits as u32, 1]);
-        (ids, step, grid, history)
+        best
     }
 }

@@ -5,8 +5,13 @@
 //! because the caller hands over its only reference (see [`Slot`]).
 
 pub mod argmax;
+pub mod argmax_join;
 pub mod attention;
+pub mod candidates;
+pub mod candidates_join;
 pub mod embed;
+mod feedback;
+pub mod gumbel;
 pub mod linear;
 pub mod linear_qkv;
 pub mod linear_residual;
@@ -16,6 +21,7 @@ mod slot;
 mod twin;
 mod variant;
 
+pub use feedback::Feedback;
 pub use shader::{Constant, Shader};
 pub use slot::{FloatSlot, IntSlot, Slot};
 pub use variant::{CacheFormat, Prefill, Reduction, UnknownVariant, Variant};
@@ -24,7 +30,8 @@ pub(crate) use shader::launch;
 #[cfg(test)]
 pub(crate) use shader::{MUTATION, Mutation};
 
-/// Threads of a workgroup, but for `argmax` and tiles. 64 fits every device and leaves registers for eight rows at once.
+/// Threads of a workgroup, but for tiles and for those that read the whole vocabulary. 64 fits every device and leaves registers for eight
+/// rows at once.
 pub(crate) const WORKGROUP: usize = 64;
 
 /// Context positions that one attention workgroup takes in a turn.

@@ -13,7 +13,7 @@ use thiserror::Error;
 
 pub use matrix::PackedLinear;
 pub(crate) use matrix::{float_tensor, word_tensor};
-pub use pass::{Cache, Control, Workspace};
+pub use pass::{Cache, Control, HeadWork, Pick, Workspace};
 
 use crate::config::LlamaConfig;
 use crate::quant::Packed;

@@ -16,9 +16,10 @@ use crate::weights::{HeadWeights, LayerWeights};
 const TOLERANCE: f32 = 1e-4;
 
 /// (shader, right, wrong): at least one for each text in `shaders/`.
-const MUTATIONS: [(&str, &str, &str); 24] = [
-    ("argmax", "ids[0] = next", "ids[0] = next + 1u"),
-    ("argmax", "step[1] = 1u", "step[1] = 2u"),
+const MUTATIONS: [(&str, &str, &str); 25] = [
+    ("argmax", "candidate > value", "candidate < value"),
+    ("argmax_join", "ids[0] = next", "ids[0] = next + 1u"),
+    ("argmax_join", "step[1] = 1u", "step[1] = 2u"),
     ("attention", "exp(weights", "exp(1.01 * weights"),
     ("attention", "* SCORE_SCALE", "* SCORE_SCALE * 1.01"),
     (

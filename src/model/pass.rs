@@ -1,16 +1,18 @@
 //! In: token ids and a position on the device. Out: logits on the device. One pass over the layers of a plan.
 
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor};
 
 use super::{Layer, Llama, float_tensor, word_tensor};
 use crate::config::LlamaConfig;
-use crate::kernels::argmax::{Feedback, argmax};
+use crate::kernels::argmax_join::argmax_join;
 use crate::kernels::attention::{Heads, attention, attention_combine, split_count};
+use crate::kernels::candidates::{LIST_WORDS, PARTIAL_WORDS};
+use crate::kernels::candidates_join::candidates_join;
 use crate::kernels::embed::embed;
 use crate::kernels::linear::{Epilogue, Input, Linear, Rows, linear, normed_shape};
 use crate::kernels::linear_qkv::{Qkv, QkvOutputs, linear_qkv};
 use crate::kernels::linear_residual::linear_residual;
-use crate::kernels::{FloatSlot, IntSlot, RING, Slot, Variant};
+use crate::kernels::{Feedback, FloatSlot, IntSlot, RING, Slot, Variant, argmax, candidates};
 
 /// The keys and values of every token so far, for the layers of one plan. Allocated once, for `context` positions.
 #[derive(Debug)]
@@ -96,20 +98,12 @@ pub struct Workspace {
     partials: FloatSlot<2>,
     attended: FloatSlot<2>,
     mlp: FloatSlot<2>,
-    /// Row 0 after [`Llama::finish`]; every row after [`Llama::score`].
-    logits: FloatSlot<2>,
     bytes: usize,
 }
 
 impl Workspace {
-    /// Room for passes of `rows` rows, of which `logit_rows` reach the head.
-    pub fn new(
-        config: &LlamaConfig,
-        context: usize,
-        rows: usize,
-        logit_rows: usize,
-        device: &Device,
-    ) -> Self {
+    /// Room for passes of `rows` rows.
+    pub fn new(config: &LlamaConfig, context: usize, rows: usize, device: &Device) -> Self {
         let attention = config.heads * config.head_dim;
         let shapes = [
             [rows, config.hidden_size],
@@ -118,9 +112,8 @@ impl Workspace {
             heads(config, context).partials_shape(rows),
             [rows, attention],
             [rows, config.intermediate_size],
-            [logit_rows, config.vocab_size],
         ];
-        let [residual, normed, queries, partials, attended, mlp, logits] =
+        let [residual, normed, queries, partials, attended, mlp] =
             shapes.map(|shape| slot(shape, device));
         let bytes = 4 * shapes.iter().map(|[a, b]| a * b).sum::<usize>();
         Self {
@@ -130,20 +123,67 @@ impl Workspace {
             partials,
             attended,
             mlp,
-            logits,
             bytes,
         }
-    }
-
-    /// Logits of the last [`Llama::finish`] or [`Llama::score`]. (logit rows, vocabulary)
-    pub fn logits(&self) -> Tensor<2> {
-        self.logits.read()
     }
 
     /// Bytes on the device.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
+}
+
+/// What the head writes.
+#[derive(Debug)]
+pub struct HeadWork {
+    /// Row 0 after [`Llama::finish`]; every row after [`Llama::score`].
+    logits: FloatSlot<2>,
+    /// The best token of each slice of the vocabulary, and its value.
+    best: IntSlot<1>,
+    /// The candidates of each slice, and of the whole vocabulary.
+    partials: IntSlot<1>,
+    list: IntSlot<1>,
+    bytes: usize,
+}
+
+impl HeadWork {
+    /// Room for `rows` rows of logits.
+    pub fn new(config: &LlamaConfig, rows: usize, device: &Device) -> Self {
+        let vocabulary = config.vocab_size;
+        let best = 2 * argmax::slices(vocabulary);
+        let partials = candidates::slices(vocabulary) * PARTIAL_WORDS;
+        Self {
+            logits: slot([rows, vocabulary], device),
+            best: words_slot(best, device),
+            partials: words_slot(partials, device),
+            list: words_slot(LIST_WORDS, device),
+            bytes: 4 * (rows * vocabulary + best + partials + LIST_WORDS),
+        }
+    }
+
+    /// Logits of the last [`Llama::finish`] or [`Llama::score`]. (rows, vocabulary)
+    pub fn logits(&self) -> Tensor<2> {
+        self.logits.read()
+    }
+
+    /// Words of the candidates of the last [`Llama::finish`] that kept any: see [`candidates::Candidates::from_words`].
+    pub fn candidates(&self) -> Tensor<1, Int> {
+        self.list.read()
+    }
+
+    /// Bytes on the device.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// How the token after a pass is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pick {
+    /// On the device: the likeliest, or a draw at the temperature that lies in the control words.
+    Device,
+    /// The likeliest, and candidates for a sampler, whose choice takes its place.
+    Candidates,
 }
 
 /// The few words that steer a pass: read and written on the device, so that a captured graph never changes.
@@ -157,6 +197,8 @@ pub struct Control {
     pub grid: IntSlot<1>,
     /// The token at position p lies at p % [`RING`]. ([`RING`])
     pub history: IntSlot<1>,
+    /// [`sampling_words`](crate::kernels::argmax::sampling_words): the likeliest token, until others are written. (3)
+    pub sampling: IntSlot<1>,
 }
 
 impl Control {
@@ -168,12 +210,19 @@ impl Control {
             step: words(vec![0, 1]),
             grid: words(vec![config.kv_heads as u32, 1, 1]),
             history: words(vec![0; RING]),
+            sampling: words(vec![0; 3]),
         }
     }
 
     /// Bytes on the device.
     pub fn bytes(&self) -> usize {
-        let words = [&self.ids, &self.step, &self.grid, &self.history];
+        let words = [
+            &self.ids,
+            &self.step,
+            &self.grid,
+            &self.history,
+            &self.sampling,
+        ];
         let words = words.map(|slot| slot.read().shape().num_elements());
         4 * words.iter().sum::<usize>()
     }
@@ -294,66 +343,59 @@ impl Llama {
             .update(|out| attention_combine(partials, out, step(), heads));
     }
 
-    /// Takes the last row of the residual stream in `from` to logits, picks the likeliest token and moves the step on.
+    /// Takes the last row of the residual stream in `work` to logits, picks the next token and moves the step on.
     pub fn finish(
         &self,
         control: &mut Control,
-        from: &Workspace,
-        work: &mut Workspace,
+        work: &Workspace,
+        head: &mut HeadWork,
         cache: &Cache,
-    ) {
-        let normed = from.normed.read();
-        self.finish_row(normed, control, work, cache);
-    }
-
-    /// [`Llama::finish`] for a workspace that also ran the body.
-    pub fn finish_own(&self, control: &mut Control, work: &mut Workspace, cache: &Cache) {
-        let normed = work.normed.read();
-        self.finish_row(normed, control, work, cache);
-    }
-
-    fn finish_row(
-        &self,
-        normed: Tensor<2>,
-        control: &mut Control,
-        work: &mut Workspace,
-        cache: &Cache,
+        pick: Pick,
     ) {
         let spec = self.normed_product(Rows::Last, Epilogue::Store, cache.variant);
-        work.logits.update(|out| {
-            linear(
-                normed,
-                &self.head().matrix(),
-                out,
-                control.step.read(),
-                spec,
-            )
+        let normed = work.normed.read();
+        head.logits.update(|out| {
+            let weight = self.head().matrix();
+            linear(normed, &weight, out, control.step.read(), spec)
         });
-        let feedback = Feedback {
-            ids: control.ids.take(),
-            step: control.step.take(),
-            grid: control.grid.take(),
-            history: control.history.take(),
-        };
-        let feedback = argmax(work.logits.read(), feedback, cache.heads);
-        control.ids.put(feedback.ids);
-        control.step.put(feedback.step);
-        control.grid.put(feedback.grid);
-        control.history.put(feedback.history);
+        let logits = head.logits.read();
+        let sampling = control.sampling.read();
+        match pick {
+            Pick::Device => {
+                let step = control.step.read();
+                head.best
+                    .update(|out| argmax::argmax(logits, sampling, step, out));
+                let best = head.best.read();
+                control.feed_back(|feedback| argmax_join(best, feedback, cache.heads));
+            }
+            Pick::Candidates => {
+                head.partials
+                    .update(|out| candidates::candidates(logits, sampling.clone(), out));
+                let partials = head.partials.read();
+                let list = head.list.take();
+                control.feed_back(|feedback| {
+                    let (list, feedback) =
+                        candidates_join(partials, sampling, list, feedback, cache.heads);
+                    head.list.put(list);
+                    feedback
+                });
+            }
+        }
     }
 
     /// Takes every row of the residual stream to logits; nothing is picked. For measuring.
-    pub fn score(&self, control: &Control, work: &mut Workspace, variant: Variant) {
+    pub fn score(
+        &self,
+        control: &Control,
+        work: &Workspace,
+        head: &mut HeadWork,
+        variant: Variant,
+    ) {
         let spec = self.normed_product(Rows::Each, Epilogue::Store, variant);
         let normed = work.normed.read();
-        work.logits.update(|out| {
-            linear(
-                normed,
-                &self.head().matrix(),
-                out,
-                control.step.read(),
-                spec,
-            )
+        head.logits.update(|out| {
+            let weight = self.head().matrix();
+            linear(normed, &weight, out, control.step.read(), spec)
         });
     }
 
@@ -367,6 +409,22 @@ impl Llama {
             epilogue,
             variant,
         }
+    }
+}
+
+impl Control {
+    /// Hands what a pick changes to an op and keeps what it gives back.
+    fn feed_back(&mut self, op: impl FnOnce(Feedback) -> Feedback) {
+        let feedback = op(Feedback {
+            ids: self.ids.take(),
+            step: self.step.take(),
+            grid: self.grid.take(),
+            history: self.history.take(),
+        });
+        self.ids.put(feedback.ids);
+        self.step.put(feedback.step);
+        self.grid.put(feedback.grid);
+        self.history.put(feedback.history);
     }
 }
 

@@ -8,10 +8,10 @@ mod model;
 #[path = "../common/variants.rs"]
 mod variants;
 
-mod argmax;
 mod attention;
 mod linear;
 mod reference;
+mod sampling;
 mod shaders;
 mod stream;
 mod support;

@@ -3,7 +3,10 @@
 use halfdepth::kernels::attention::Heads;
 use halfdepth::kernels::linear::{Epilogue, Input, Linear, MatrixShape, Rows};
 use halfdepth::kernels::linear_qkv::Qkv;
-use halfdepth::kernels::{CacheFormat, Shader, argmax, embed, linear, linear_qkv, linear_residual};
+use halfdepth::kernels::{
+    CacheFormat, Shader, argmax, argmax_join, candidates, candidates_join, embed, linear,
+    linear_qkv, linear_residual,
+};
 use halfdepth::quant::Format;
 
 use crate::support::VARIANTS;
@@ -51,7 +54,8 @@ fn variants() -> Vec<Shader> {
                 head_dim,
                 context: 2048,
             };
-            shaders.push(argmax::shader(128_256, heads));
+            shaders.push(argmax_join::shader(argmax::slices(128_256), heads));
+            shaders.push(candidates_join::shader(candidates::slices(128_256), heads));
             for cache in [CacheFormat::F32, CacheFormat::F16] {
                 shaders.extend([1, 256].map(|rows| heads.attention_shader(rows, cache)));
             }
@@ -70,6 +74,13 @@ fn variants() -> Vec<Shader> {
                 shaders.extend([1, 8, 256].map(|rows| linear_qkv::shader(shape, rows, spec)));
             }
         }
+    }
+    for vocabulary in [512, 128_256] {
+        shaders.push(argmax::shader(vocabulary, argmax::slices(vocabulary)));
+        shaders.push(candidates::shader(
+            vocabulary,
+            candidates::slices(vocabulary),
+        ));
     }
     // Several variants share a text where what differs between them plays no part.
     let mut seen = std::collections::HashSet::new();

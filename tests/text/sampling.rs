@@ -1,6 +1,6 @@
 //! Draws: their rules, their statistics, and one seed pinned.
 
-use halfdepth::decode::sampler::{Sampler, Sampling};
+use halfdepth::decode::sampler::{Candidates, Sampler, Sampling};
 use proptest::prelude::*;
 
 const PLAIN: Sampling = Sampling {
@@ -12,12 +12,20 @@ const PLAIN: Sampling = Sampling {
     seed: 7,
 };
 
+/// Draws from these logits, as a device would hand them over.
+fn sample(sampler: &mut Sampler, sampling: Sampling, logits: &[f32], recent: &[u32]) -> u32 {
+    sampler.sample(
+        &Candidates::from_logits(logits, sampling.temperature),
+        recent,
+    )
+}
+
 /// How often each id is drawn from the same logits.
 fn histogram(sampling: Sampling, logits: &[f32], draws: usize) -> Vec<usize> {
     let mut sampler = Sampler::new(sampling);
     let mut counts = vec![0; logits.len()];
     for _ in 0..draws {
-        counts[sampler.sample(&mut logits.to_vec(), &[]) as usize] += 1;
+        counts[sample(&mut sampler, sampling, logits, &[]) as usize] += 1;
     }
     counts
 }
@@ -28,7 +36,7 @@ fn one_seed_draws_these_tokens() {
     for (sampling, expected) in PINNED {
         let mut sampler = Sampler::new(sampling);
         let drawn: Vec<u32> = (0..8)
-            .map(|_| sampler.sample(&mut logits.clone(), &[13, 26]))
+            .map(|_| sample(&mut sampler, sampling, &logits, &[13, 26]))
             .collect();
         assert_eq!(drawn, expected, "{sampling:?}");
     }
@@ -146,15 +154,164 @@ fn truncation_keeps_the_tokens_its_rule_names() {
 
 #[test]
 fn the_penalty_divides_positive_and_multiplies_negative_logits_once() {
-    let mut logits = [2.0f32, -2.0, 0.0, 3.0];
     let sampling = Sampling {
         repetition_penalty: 2.0,
         ..Sampling::default()
     };
-    assert!(!sampling.is_greedy() && Sampling::default().is_greedy());
-    let chosen = Sampler::new(sampling).sample(&mut logits, &[0, 0, 1, 2, 3, 3, 99]);
-    assert_eq!(logits, [1.0, -4.0, 0.0, 1.5]);
-    assert_eq!(chosen, 3);
+    let recent = [0, 0, 1, 2, 3, 3, 99];
+    for (logits, expected) in [
+        (vec![2.0f32, -2.0, 0.0, 3.0], 3),
+        (vec![2.0, -2.0, 0.0, 3.0, 1.4], 3), // 3 / 2
+        (vec![2.0, -2.0, 0.0, 3.0, 1.6], 4),
+        (vec![-5.0, -2.0, -9.0, -9.0, -3.9], 4), // -2 * 2
+        (vec![-5.0, -2.0, -9.0, -9.0, -4.1], 1),
+    ] {
+        let chosen = sample(&mut Sampler::new(sampling), sampling, &logits, &recent);
+        assert_eq!(chosen, expected, "{logits:?}");
+    }
+}
+
+#[test]
+fn only_what_filters_or_changes_logits_needs_the_sampler() {
+    let hot = Sampling {
+        temperature: 0.8,
+        ..Sampling::default()
+    };
+    for (sampling, on_device) in [
+        (Sampling::default(), true),
+        (
+            Sampling {
+                top_k: 5,
+                ..Sampling::default()
+            },
+            true,
+        ),
+        (hot, true),
+        (Sampling { top_k: 5, ..hot }, false),
+        (Sampling { top_p: 0.9, ..hot }, false),
+        (Sampling { min_p: 0.1, ..hot }, false),
+        (
+            Sampling {
+                repetition_penalty: 1.1,
+                ..hot
+            },
+            false,
+        ),
+        (
+            Sampling {
+                repetition_penalty: 1.1,
+                ..Sampling::default()
+            },
+            false,
+        ),
+    ] {
+        assert_eq!(sampling.picks_on_device(), on_device, "{sampling:?}");
+    }
+}
+
+/// A steep vocabulary, whose 256 likeliest tokens hold almost everything, and a flat one, of which they hold half.
+fn vocabulary(flat: bool) -> Vec<f32> {
+    let rank = |id: u32| (id.wrapping_mul(2_654_435_761) >> 8) % 2000;
+    (0..2000)
+        .map(|id| {
+            let rank = rank(id) as f32;
+            if flat { -rank / 370.0 } else { -rank / 37.0 }
+        })
+        .collect()
+}
+
+#[test]
+fn truncation_to_the_candidates_changes_nothing_where_they_suffice() {
+    for (flat, rule) in [
+        (true, Sampling { top_k: 1, ..PLAIN }),
+        (
+            true,
+            Sampling {
+                top_k: 200,
+                ..PLAIN
+            },
+        ),
+        (
+            true,
+            Sampling {
+                top_k: 200,
+                top_p: 0.7,
+                ..PLAIN
+            },
+        ),
+        (
+            true,
+            Sampling {
+                top_p: 0.2,
+                ..PLAIN
+            },
+        ),
+        (
+            true,
+            Sampling {
+                min_p: 0.6,
+                ..PLAIN
+            },
+        ),
+        (
+            false,
+            Sampling {
+                top_p: 0.95,
+                ..PLAIN
+            },
+        ),
+        (
+            false,
+            Sampling {
+                top_p: 0.5,
+                temperature: 1.4,
+                ..PLAIN
+            },
+        ),
+        (
+            false,
+            Sampling {
+                top_p: 0.9,
+                repetition_penalty: 1.3,
+                ..PLAIN
+            },
+        ),
+        (
+            false,
+            Sampling {
+                min_p: 0.05,
+                ..PLAIN
+            },
+        ),
+    ] {
+        let logits = vocabulary(flat);
+        let kept = Candidates::from_logits(&logits, rule.temperature);
+        assert_eq!(kept.tokens.len(), 256);
+        let all = Candidates {
+            tokens: (0..).zip(logits).collect(),
+            total: kept.total,
+        };
+        let (mut a, mut b) = (Sampler::new(rule), Sampler::new(rule));
+        for draw in 0..300 {
+            let recent = [5, 77, 1999];
+            let expected = a.sample(&all, &recent);
+            assert_eq!(b.sample(&kept, &recent), expected, "{rule:?}, draw {draw}");
+        }
+    }
+}
+
+#[test]
+fn candidates_that_do_not_hold_top_p_all_stay() {
+    let logits = vocabulary(true);
+    let kept = Candidates::from_logits(&logits, 1.0);
+    // They hold half of the vocabulary's weight, so two thirds are never reached; a third of it is.
+    for (top_p, all_stay) in [(0.66, true), (0.33, false)] {
+        let mut sampler = Sampler::new(Sampling { top_p, ..PLAIN });
+        let mut drawn: Vec<u32> = (0..20_000).map(|_| sampler.sample(&kept, &[])).collect();
+        drawn.sort_unstable();
+        drawn.dedup();
+        assert_eq!(drawn.len() == 256, all_stay, "{top_p}: {}", drawn.len());
+    }
 }
 
 #[test]
@@ -178,7 +335,7 @@ fn logits_that_are_no_numbers_are_survived() {
                 ..PLAIN
             };
             assert_eq!(
-                Sampler::new(odd).sample(&mut logits.clone(), &[0, 7]),
+                sample(&mut Sampler::new(odd), odd, &logits, &[0, 7]),
                 expected,
                 "{logits:?} {temperature}"
             );
@@ -249,7 +406,8 @@ fn settings_without_meaning_are_named() {
 proptest! {
     #[test]
     fn narrow_settings_are_greedy(logits in prop::collection::vec(-20.0f32..20.0, 1..200), seed: u64) {
-        let greedy = Sampler::new(Sampling::default()).sample(&mut logits.clone(), &[]);
+        let default = Sampling::default();
+        let greedy = sample(&mut Sampler::new(default), default, &logits, &[]);
         let highest = logits.iter().copied().fold(f32::MIN, f32::max);
         prop_assert_eq!(logits.iter().position(|&logit| logit == highest), Some(greedy as usize));
         for narrow in [
@@ -257,7 +415,7 @@ proptest! {
             Sampling { top_p: 1e-6, ..PLAIN },
             Sampling { temperature: 1e-6, ..PLAIN },
         ] {
-            let drawn = Sampler::new(Sampling { seed, ..narrow }).sample(&mut logits.clone(), &[]);
+            let drawn = sample(&mut Sampler::new(Sampling { seed, ..narrow }), narrow, &logits, &[]);
             prop_assert_eq!(logits[drawn as usize], highest, "{:?}", narrow);
         }
     }
@@ -267,7 +425,7 @@ proptest! {
         let sampling = Sampling { seed, top_k: k, top_p: 0.95, ..PLAIN };
         let draw = || {
             let mut sampler = Sampler::new(sampling);
-            (0..5).map(|_| sampler.sample(&mut logits.clone(), &[0])).collect::<Vec<_>>()
+            (0..5).map(|_| sample(&mut sampler, sampling, &logits, &[0])).collect::<Vec<_>>()
         };
         prop_assert_eq!(draw(), draw());
     }

@@ -1,0 +1,250 @@
+//! The device's side of a lane: buffers, control words, and the passes over them. On a GPU each pass is captured once as a graph and
+//! replayed; on the CPU it is computed.
+
+use std::sync::Arc;
+
+use cubecl::client::Graph;
+
+use super::DecodeError;
+use super::device::{client, read_words_ahead, write_words};
+use super::lane::{Reading, read, refused};
+use crate::kernels::Variant;
+use crate::kernels::candidates::Candidates;
+use crate::model::{Cache, Control, HeadWork, Llama, Pick, Workspace};
+
+/// Tokens of one prefill pass at most; a pass of fewer does no more work than they need.
+pub(super) const LARGEST_CHUNK: usize = 256;
+
+/// Tokens of one pass that takes every row to logits, which are many.
+pub(super) const SCORE_ROWS: usize = 32;
+
+/// Tokens of the captured batch.
+pub(super) const BATCH: usize = 8;
+
+/// The passes. On a GPU each is captured once as a graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pass {
+    /// One token through body and head.
+    Decode,
+    /// [`BATCH`] tokens, each fed by the one before: a replay is a submit, so this one is a fraction of a submit a token.
+    DecodeBatch,
+    /// Up to [`LARGEST_CHUNK`] tokens through the body.
+    Prefill,
+    /// The last prefilled row through the head.
+    Finish,
+    /// One token through body and head, for a sampler.
+    SampleDecode,
+    /// The last prefilled row through the head, for a sampler.
+    SampleFinish,
+}
+
+impl Pass {
+    const COUNT: usize = 6;
+    /// What every lane needs.
+    const ALWAYS: [Self; 4] = [Self::Decode, Self::DecodeBatch, Self::Prefill, Self::Finish];
+    /// What a sampler needs besides.
+    const SAMPLING: [Self; 2] = [Self::SampleDecode, Self::SampleFinish];
+}
+
+/// One plan's buffers and passes.
+#[derive(Debug)]
+pub(super) struct Machine {
+    pub(super) model: Arc<Llama>,
+    layers: Vec<usize>,
+    pub(super) variant: Variant,
+    pub(super) cache: Cache,
+    control: Control,
+    decode_work: Workspace,
+    prefill_work: Workspace,
+    head: HeadWork,
+    /// By pass; none on the CPU. They point at this machine's buffers and at the model's.
+    graphs: [Option<Graph>; Pass::COUNT],
+}
+
+impl Machine {
+    /// Allocates for `context` positions and, on a GPU, compiles and captures what every lane needs.
+    pub(super) async fn new(
+        model: &Arc<Llama>,
+        layers: Vec<usize>,
+        context: usize,
+        variant: Variant,
+    ) -> Result<Self, DecodeError> {
+        let (config, device) = (model.config(), model.device());
+        let chunk = LARGEST_CHUNK.min(context);
+        let mut machine = Self {
+            cache: Cache::new(config, layers.len(), context, variant, device),
+            control: Control::new(config, chunk.max(SCORE_ROWS), device),
+            decode_work: Workspace::new(config, context, 1, device),
+            prefill_work: Workspace::new(config, context, chunk, device),
+            head: HeadWork::new(config, 1, device),
+            graphs: Default::default(),
+            layers,
+            variant,
+            model: Arc::clone(model),
+        };
+        machine.capture(&Pass::ALWAYS).await?;
+        Ok(machine)
+    }
+
+    /// Whether passes are replayed from graphs: on a GPU.
+    pub(super) fn is_captured(&self) -> bool {
+        self.graphs[Pass::Decode as usize].is_some()
+    }
+
+    /// Captures what a sampler needs. What the device holds past `position` is lost, and so are the control words.
+    pub(super) async fn prepare_sampling(&mut self, position: usize) -> Result<(), DecodeError> {
+        if self.is_captured() && self.graphs[Pass::SampleDecode as usize].is_none() {
+            // The warm-up writes to the cache where the step points.
+            self.place(position, 1);
+            self.capture(&Pass::SAMPLING).await?;
+        }
+        Ok(())
+    }
+
+    /// Bytes on the device, without the model's.
+    pub(super) fn bytes(&self) -> usize {
+        self.cache.bytes()
+            + self.decode_work.bytes()
+            + self.prefill_work.bytes()
+            + self.head.bytes()
+            + self.control.bytes()
+    }
+
+    /// Replays a pass, or, without graphs, computes it.
+    pub(super) fn run(&mut self, pass: Pass) -> Result<(), DecodeError> {
+        match &self.graphs[pass as usize] {
+            Some(graph) => replay(graph),
+            None => {
+                self.compute(pass);
+                Ok(())
+            }
+        }
+    }
+
+    /// The next pass reads `ids`, which begin at `position`.
+    pub(super) fn feed(&mut self, ids: &[u32], position: usize) {
+        write_words(&mut self.control.ids, ids);
+        self.place(position, ids.len());
+    }
+
+    fn place(&mut self, position: usize, rows: usize) {
+        write_words(&mut self.control.step, &[position as u32, rows as u32]);
+    }
+
+    /// The next decode step reads `id` at `position`.
+    pub(super) fn rewind(&mut self, id: u32, position: usize) {
+        self.feed(&[id], position);
+        write_words(&mut self.control.grid, &self.cache.grid(position + 1));
+    }
+
+    /// The next decode step reads `id`, wherever it is.
+    pub(super) fn force(&mut self, id: u32) {
+        write_words(&mut self.control.ids, &[id]);
+    }
+
+    /// How the device picks from now on: see [`crate::kernels::argmax::sampling_words`].
+    pub(super) fn set_sampling(&mut self, words: [u32; 3]) {
+        write_words(&mut self.control.sampling, &words);
+    }
+
+    /// Waits until the device has done what it was asked.
+    pub(super) async fn settle(&self) -> Result<(), DecodeError> {
+        match client(self.control.step.read()) {
+            Some(client) => client.sync().await.map_err(refused),
+            None => Ok(()),
+        }
+    }
+
+    /// What was picked, by position modulo [`crate::kernels::RING`], after all that was asked before.
+    pub(super) fn history(&self) -> Reading {
+        read_words_ahead(self.control.history.read())
+    }
+
+    /// What a sampler chooses from.
+    pub(super) async fn candidates(&self) -> Result<Candidates, DecodeError> {
+        let words = read_words_ahead(self.head.candidates()).await?;
+        Ok(Candidates::from_words(&words))
+    }
+
+    /// The logits of the last pass through the head. (vocabulary)
+    pub(super) async fn logits(&self) -> Result<Vec<f32>, DecodeError> {
+        read(self.head.logits()).await
+    }
+
+    /// The logits after each of `ids`, which begin at `position`, flat. Nothing is picked.
+    pub(super) async fn score(
+        &mut self,
+        ids: &[u32],
+        mut position: usize,
+    ) -> Result<Vec<f32>, DecodeError> {
+        let model = Arc::clone(&self.model);
+        let (config, device) = (model.config(), model.device());
+        let mut work = Workspace::new(config, self.cache.context(), SCORE_ROWS, device);
+        let mut head = HeadWork::new(config, SCORE_ROWS, device);
+        let mut logits = Vec::with_capacity(ids.len() * config.vocab_size);
+        for chunk in ids.chunks(SCORE_ROWS) {
+            self.feed(chunk, position);
+            model.body(&self.layers, &self.control, &mut work, &mut self.cache);
+            model.score(&self.control, &work, &mut head, self.variant);
+            let all = read(head.logits()).await?;
+            logits.extend_from_slice(&all[..chunk.len() * config.vocab_size]);
+            position += chunk.len();
+        }
+        Ok(logits)
+    }
+
+    fn compute(&mut self, pass: Pass) {
+        let Self {
+            model,
+            layers,
+            cache,
+            control,
+            decode_work,
+            prefill_work,
+            head,
+            ..
+        } = self;
+        let pick = match pass {
+            Pass::SampleDecode | Pass::SampleFinish => Pick::Candidates,
+            _ => Pick::Device,
+        };
+        match pass {
+            Pass::Decode | Pass::SampleDecode => {
+                model.body(layers, control, decode_work, cache);
+                model.finish(control, decode_work, head, cache, pick);
+            }
+            Pass::DecodeBatch => (0..BATCH).for_each(|_| self.compute(Pass::Decode)),
+            Pass::Prefill => model.body(layers, control, prefill_work, cache),
+            Pass::Finish | Pass::SampleFinish => {
+                model.finish(control, prefill_work, head, cache, pick);
+            }
+        }
+    }
+
+    /// Captures passes, on a device that has graphs.
+    async fn capture(&mut self, passes: &[Pass]) -> Result<(), DecodeError> {
+        let Some(client) = client(self.control.step.read()) else {
+            return Ok(());
+        };
+        for &pass in passes {
+            client.graph_prepare().map_err(refused)?;
+            // The warm-up compiles every pipeline; its results are thrown away. A batch has none of its own.
+            if pass != Pass::DecodeBatch {
+                self.compute(pass);
+                client.sync().await.map_err(refused)?;
+            }
+            client.start_capture().map_err(refused)?;
+            self.compute(pass);
+            self.graphs[pass as usize] = Some(client.stop_capture().map_err(refused)?);
+        }
+        tracing::debug!(?passes, layers = self.layers.len(), variant = %self.variant, "captured");
+        Ok(())
+    }
+}
+
+#[allow(unsafe_code)]
+fn replay(graph: &Graph) -> Result<(), DecodeError> {
+    // SAFETY: every buffer the graph touches is owned by the machine that owns the graph or by its model, and all
+    // writes and reads go through the same client.
+    unsafe { graph.replay() }.map_err(refused)
+}
