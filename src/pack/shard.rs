@@ -1,5 +1,6 @@
-//! One shard: writer and reader, side by side. Sections follow each other in a fixed order, each from a multiple of
-//! 256 bytes; their sizes come from the configuration and the formats alone, never from the file.
+//! One shard: its layout, and how weights become sections and sections weights, side by side. Sections follow each other in
+//! a fixed order, each from a multiple of 256 bytes; their sizes come from the configuration and the formats alone, never
+//! from the file.
 
 use std::vec::IntoIter;
 

@@ -152,12 +152,12 @@ impl Engine {
 
     /// The loader, and with it the model: allocated the first time.
     fn loader(&self) -> Result<RefMut<'_, Loader>, Failure> {
-        let mut loader = self.loader.borrow_mut();
-        if loader.is_none() {
-            *loader = Some(Loader::new(&self.manifest, &self.device)?);
-        }
-        RefMut::filter_map(loader, Option::as_mut)
-            .map_err(|_| Failure::new("EngineError", "there is no room for the model"))
+        let mut place = self.loader.borrow_mut();
+        let loader = match place.take() {
+            Some(loader) => loader,
+            None => Loader::new(&self.manifest, &self.device)?,
+        };
+        Ok(RefMut::map(place, |place| place.insert(loader)))
     }
 
     fn load(&self, file: &str, at: u64, bytes: &[u8]) -> Result<bool, Failure> {
