@@ -4,6 +4,7 @@
 
 mod manifest;
 mod shard;
+mod stream;
 mod write;
 
 use crate::config::ConfigError;
@@ -13,6 +14,7 @@ use crate::weights::WeightsError;
 pub use self::manifest::{
     Evaluation, File, FileInfo, Manifest, PackFormats, Role, Source, VERSION,
 };
+pub use self::stream::{FileStream, Piece};
 pub use self::write::{PackOptions, write};
 
 /// The manifest's name in every pack.

@@ -1,6 +1,8 @@
 //! What the model is built from: one layer, the embedding or the head of a checkpoint in, packed matrices out.
 //! q, k and v are stacked into one matrix, gate and up into another, since each pair of launches becomes one.
 
+use serde::{Deserialize, Serialize};
+
 use crate::checkpoint::{Checkpoint, CheckpointError, LayerWeight, Weight};
 use crate::quant::{Format, Packed, QuantError};
 
@@ -28,6 +30,30 @@ pub struct HeadWeights {
     pub norm: Vec<f32>,
     /// (vocab_size, hidden_size); `None` when the embedding is the head.
     pub head: Option<Packed>,
+}
+
+/// The formats of one layer's matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerFormats {
+    /// Of [`LayerWeights::qkv`].
+    pub qkv: Format,
+    /// Of [`LayerWeights::output`].
+    pub output: Format,
+    /// Of [`LayerWeights::gate_up`].
+    pub gate_up: Format,
+    /// Of [`LayerWeights::down`].
+    pub down: Format,
+}
+
+/// The formats of a whole model's matrices: with the shape, all that its size in memory follows from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelFormats {
+    /// Of the embedding.
+    pub embedding: Format,
+    /// Of the head; `None` when the embedding is the head.
+    pub head: Option<Format>,
+    /// Of each layer.
+    pub layers: Vec<LayerFormats>,
 }
 
 /// The format to give a checkpoint's matrices.
@@ -64,6 +90,16 @@ impl LayerWeights {
             gate_up: stacked(&[LayerWeight::Gate, LayerWeight::Up])?,
             down: stacked(&[LayerWeight::Down])?,
         })
+    }
+
+    /// The formats of its matrices.
+    pub fn formats(&self) -> LayerFormats {
+        LayerFormats {
+            qkv: self.qkv.format,
+            output: self.output.format,
+            gate_up: self.gate_up.format,
+            down: self.down.format,
+        }
     }
 }
 

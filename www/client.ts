@@ -1,5 +1,5 @@
 // The page's side of the protocol: an object with the worker's methods, promises and async iterables instead of messages.
-import type { TurnRequest } from "./engine";
+import type { Memory, TurnRequest } from "./engine";
 import {
   aborted,
   HalfdepthError,
@@ -25,7 +25,7 @@ export interface WorkerLike {
 
 interface Pending {
   event: (event: LoadStage | TurnEvent) => void;
-  resolve: (value: Opened | LaneAdded | null) => void;
+  resolve: (value: Opened | LaneAdded | Memory | null) => void;
   reject: (error: HalfdepthError) => void;
 }
 
@@ -58,8 +58,8 @@ export class Client {
     });
   }
 
-  async load({ signal, onStage }: LoadOptions): Promise<void> {
-    await this.call("load", null, signal, (event) => {
+  load({ signal, onStage }: LoadOptions): Promise<Memory> {
+    return this.call("load", null, signal, (event) => {
       onStage(event as LoadStage);
     });
   }

@@ -1,6 +1,7 @@
 // Fetches a pack: its manifest, and its files in the pack's order, resuming where a connection dropped.
 // A file is stored under its name, which is its SHA-256: what is there once is never fetched again, from any host.
-// Lengths are checked here; the engine checks the hash, so a file is stored only after the engine has taken it.
+// Bytes go to the engine as they come, and beside it into the store; nowhere does a file lie in memory whole. Lengths are
+// checked here; the engine checks the hash, so a file counts as stored only after the engine has taken its last byte.
 import { fileUrl } from "./address";
 import { aborted, HalfdepthError, type FilesProgress } from "./protocol";
 import { strings } from "./strings";
@@ -29,12 +30,25 @@ const MANIFEST_LIMIT_BYTES = 4 << 20;
 
 /** Where files live between visits. */
 export interface Store {
-  get(file: string): Promise<Uint8Array | undefined>;
+  /** The bytes as they are read; undefined for what is not there. */
+  read(file: string): Promise<ReadableStream<Uint8Array> | undefined>;
   /** Length in bytes; 0 for what is not there. */
   size(file: string): Promise<number>;
-  put(file: string, bytes: Uint8Array): Promise<void>;
+  /** Takes a file piece by piece. */
+  write(file: string, bytes: number): Promise<Entry>;
   drop(file: string): Promise<void>;
 }
+
+/** A file on its way into a store. It is there only once it was kept; a store that fails takes the rest and keeps nothing. */
+export interface Entry {
+  push(bytes: Uint8Array): Promise<void>;
+  keep(): Promise<void>;
+  discard(): Promise<void>;
+}
+
+/** Hands the engine a file's bytes from byte `at` on; byte 0 begins it anew. Says whether the file is in, throws when it is not
+ * what the manifest says. */
+export type Take = (file: string, at: number, bytes: Uint8Array) => boolean;
 
 export async function fetchManifest(
   url: string,
@@ -56,12 +70,12 @@ export async function fetchManifest(
   });
 }
 
-/** Brings in every file in order. `take` hands a file to the engine and throws when its contents are wrong. */
+/** Brings in every file in order. */
 export async function fetchFiles(
   manifest: string,
   files: readonly PackFile[],
   store: Store,
-  take: (file: string, bytes: Uint8Array) => void,
+  take: Take,
   report: (progress: FilesProgress) => void,
   signal: AbortSignal,
   patience: Patience = PATIENCE,
@@ -76,10 +90,15 @@ export async function fetchFiles(
     };
     tell(0, false);
     if (signal.aborted) throw aborted();
-    if (!(await takeStored(file, store, take))) {
-      const fresh = await fetchFile(fileUrl(manifest, file.file), file, tell, signal, patience);
-      take(file.file, fresh);
-      await store.put(file.file, fresh);
+    if (!(await takeStored(file, take, store, tell, signal))) {
+      const entry = await store.write(file.file, file.bytes);
+      try {
+        await fetchFile(fileUrl(manifest, file.file), file, take, entry, tell, signal, patience);
+        await entry.keep();
+      } catch (thrown) {
+        await entry.discard();
+        throw thrown;
+      }
     }
     bytesBefore += file.bytes;
     tell(0, false);
@@ -105,10 +124,16 @@ export async function openStore(storage: CacheStorage | undefined): Promise<Stor
   return noStore;
 }
 
+const noEntry: Entry = {
+  push: () => Promise.resolve(),
+  keep: () => Promise.resolve(),
+  discard: () => Promise.resolve(),
+};
+
 const noStore: Store = {
-  get: () => Promise.resolve(undefined),
+  read: () => Promise.resolve(undefined),
   size: () => Promise.resolve(0),
-  put: () => Promise.resolve(),
+  write: () => Promise.resolve(noEntry),
   drop: () => Promise.resolve(),
 };
 
@@ -123,19 +148,19 @@ function cacheStore(cache: Cache): Store {
     }
   };
   return {
-    get: (file) =>
-      quietly(async () => {
-        const found = await cache.match(key(file));
-        return found && new Uint8Array(await found.arrayBuffer());
-      }, undefined),
+    read: (file) =>
+      quietly(async () => (await cache.match(key(file)))?.body ?? undefined, undefined),
     size: (file) =>
       quietly(async () => {
-        // A blob knows its size without being read.
         const found = await cache.match(key(file));
-        return found === undefined ? 0 : (await found.blob()).size;
+        if (found === undefined) return 0;
+        const length = found.headers.get("content-length");
+        // Written by an earlier version of this page. A blob has to be read to know its size.
+        if (length === null) return (await found.blob()).size;
+        await found.body?.cancel();
+        return Number(length);
       }, 0),
-    put: (file, bytes) =>
-      quietly(() => cache.put(key(file), new Response(bytes.slice().buffer)), undefined),
+    write: (file, bytes) => Promise.resolve(cacheEntry(cache, key(file), bytes)),
     drop: (file) =>
       quietly(async () => {
         await cache.delete(key(file));
@@ -143,35 +168,79 @@ function cacheStore(cache: Cache): Store {
   };
 }
 
+function cacheEntry(cache: Cache, key: string, bytes: number): Entry {
+  const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+  const headers = { "content-length": String(bytes) };
+  const writer = writable.getWriter();
+  // The cache shows an entry once its body has ended well. Where it refuses (full, private), the visit works all the same.
+  const put = cache.put(key, new Response(readable, { headers })).catch(() => undefined);
+  // It may refuse without a look at the body, and then nobody would ever take what is written.
+  const unlessRefused = async (written: Promise<void>) => {
+    await Promise.race([written, put]).catch(() => undefined);
+  };
+  return {
+    push: (piece) => unlessRefused(writer.write(piece)),
+    keep: async () => {
+      await unlessRefused(writer.close());
+      await put;
+    },
+    discard: async () => {
+      await unlessRefused(writer.abort());
+      await put;
+    },
+  };
+}
+
+// A store may hand over a whole file at once; the engine's memory is never to grow by one.
+const PIECE_BYTES = 1 << 20;
+
+function* pieces(bytes: Uint8Array): Generator<Uint8Array, void> {
+  for (let at = 0; at < bytes.length; at += PIECE_BYTES) yield bytes.subarray(at, at + PIECE_BYTES);
+}
+
+/** Whether the stored copy was all the engine wanted. */
 async function takeStored(
   file: PackFile,
+  take: Take,
   store: Store,
-  take: (file: string, bytes: Uint8Array) => void,
+  tell: (bytesOfFile: number, retry: boolean) => void,
+  signal: AbortSignal,
 ): Promise<boolean> {
-  const stored = await store.get(file.file);
+  const stored = await store.read(file.file);
   if (stored === undefined) return false;
-  if (stored.length === file.bytes) {
-    try {
-      take(file.file, stored);
-      return true;
-    } catch {
-      // Damaged on this disk: the host's own copy decides.
+  let isIn = false;
+  const reader = stored.getReader();
+  try {
+    let at = 0;
+    for (let read = await reader.read(); !read.done; read = await reader.read()) {
+      if (signal.aborted) throw aborted();
+      for (const piece of pieces(read.value)) {
+        isIn = take(file.file, at, piece);
+        at += piece.length;
+      }
+      tell(at, false);
     }
+  } catch {
+    // Damaged on this disk: the host's own copy decides.
+    isIn = false;
+    await reader.cancel().catch(() => undefined);
   }
-  await store.drop(file.file);
-  return false;
+  if (signal.aborted) throw aborted();
+  if (!isIn) await store.drop(file.file);
+  return isIn;
 }
 
 async function fetchFile(
   url: string,
   file: PackFile,
+  take: Take,
+  entry: Entry,
   tell: (bytesOfFile: number, retry: boolean) => void,
   signal: AbortSignal,
   patience: Patience,
-): Promise<Uint8Array> {
-  let bytes: Uint8Array | undefined;
+): Promise<void> {
   let length = 0;
-  return retrying(url, signal, patience, async (attempt) => {
+  await retrying(url, signal, patience, async (attempt) => {
     if (attempt.number > 1) tell(length, true);
     const before = length;
     // The name is the hash, so what lies there cannot have changed: no If-Range, which would cost a preflight.
@@ -182,27 +251,32 @@ async function fetchFile(
         : { cache: "no-store" },
     );
     if (!response.ok) throw refused(url, response.status);
-    if (response.status !== 206) length = 0;
-    else if (firstByte(response, length) !== length) throw failed(strings.download.wrongRange(url));
-    // Believed before anything of the claimed size is allocated, unless the transfer is compressed.
+    const begins = response.status === 206 ? firstByte(response, length) : 0;
+    if (begins !== 0 && begins !== length) throw failed(strings.download.wrongRange(url));
+    // Believed before anything is read, unless the transfer is compressed.
     const announced = response.headers.get("content-length");
     const plain = response.headers.get("content-encoding") === null;
-    if (announced !== null && plain && length + Number(announced) !== file.bytes) {
-      throw failed(strings.download.wrongLength(url, file.bytes, length + Number(announced)));
+    if (announced !== null && plain && begins + Number(announced) !== file.bytes) {
+      throw failed(strings.download.wrongLength(url, file.bytes, begins + Number(announced)));
     }
-    bytes ??= allocate(url, file.bytes);
+    // A server without ranges begins anew; what is in is read once more and passed over.
+    let known = length - begins;
     for await (const part of attempt.body(response)) {
-      if (length + part.length > file.bytes) {
-        throw failed(strings.download.wrongLength(url, file.bytes, length + part.length));
+      const fresh = part.subarray(Math.min(known, part.length));
+      known -= part.length - fresh.length;
+      if (length + fresh.length > file.bytes) {
+        throw failed(strings.download.wrongLength(url, file.bytes, length + fresh.length));
       }
-      bytes.set(part, length);
-      length += part.length;
+      for (const piece of pieces(fresh)) {
+        attempt.verdict(() => take(file.file, length, piece));
+        await entry.push(piece);
+        length += piece.length;
+      }
       if (length > before) attempt.broughtSomething();
       tell(length, false);
     }
     // A body may also end early without an error.
     if (length < file.bytes) throw new TypeError(strings.download.endedEarly(length, file.bytes));
-    return bytes;
   });
 }
 
@@ -213,6 +287,8 @@ interface Attempt {
   body(response: Response): AsyncGenerator<Uint8Array, void>;
   /** Counting starts again: a bad line that still brings bytes is not given up. */
   broughtSomething(): void;
+  /** What this throws is nothing that another try would change. */
+  verdict(work: () => void): void;
 }
 
 async function retrying<T>(
@@ -222,7 +298,16 @@ async function retrying<T>(
   work: (attempt: Attempt) => Promise<T>,
 ): Promise<T> {
   let fruitless = 0;
+  let final: { thrown: unknown } | undefined;
   const stopped = () => signal.aborted;
+  const verdict = (work: () => void) => {
+    try {
+      work();
+    } catch (thrown) {
+      final = { thrown };
+      throw thrown;
+    }
+  };
   for (let number = 1; ; number += 1) {
     if (stopped()) throw aborted();
     const watch = watchdog(signal, patience.stallMs);
@@ -232,9 +317,11 @@ async function retrying<T>(
         fetch: (init) => fetch(url, { ...init, signal: watch.signal }),
         body: (response) => watch.body(response),
         broughtSomething: () => (fruitless = 0),
+        verdict,
       });
     } catch (thrown) {
       if (stopped()) throw aborted();
+      if (final !== undefined) throw final.thrown;
       if (thrown instanceof HalfdepthError && !(thrown instanceof Transient)) throw thrown;
       fruitless += 1;
       if (fruitless >= patience.tries) {
@@ -295,14 +382,6 @@ function firstByte(response: Response, asked: number): number {
   const header = response.headers.get("content-range");
   if (header === null) return asked;
   return Number(/^bytes (\d+)-/.exec(header)?.[1] ?? -1);
-}
-
-function allocate(url: string, bytes: number): Uint8Array {
-  try {
-    return new Uint8Array(bytes);
-  } catch {
-    throw failed(strings.download.noRoom(url, bytes));
-  }
 }
 
 function joined(parts: readonly Uint8Array[], length: number): Uint8Array {

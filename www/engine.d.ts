@@ -78,16 +78,20 @@ export interface Step {
 export interface Memory {
   weightBytes: number /* shared by every lane */;
   laneBytes: number[]; /* cache + workspace of each lane */
+  wasmBytes: number /* the engine's own memory, which never shrinks */;
 }
 export class Engine {
   /** Parses and checks a manifest; asks for a WebGPU device. */
   static open(manifest: Uint8Array): Promise<Engine>;
   adapter(): Adapter;
   pack(): PackInfo;
-  /** Verifies (length, SHA-256) and uploads one file; any order; returns true when every file is in. */
-  load(file: string, bytes: Uint8Array): boolean;
-  /** After all files: a lane over the shared weights. Compiles and captures its graph. */
+  /** Takes a file's bytes from byte `at` on, in chunks of any size: verifies them (length, SHA-256, finite values) as they pass
+   * and puts them on the device. Files in any order; byte 0 begins one anew. True once the file is in. What throws is not in:
+   * the file is to come again from byte 0. */
+  loadChunk(file: string, at: number, bytes: Uint8Array): boolean;
+  /** A lane over the shared weights, which may still be on their way. Compiles and captures its graphs. */
   addLane(plan: string): Promise<number>;
+  /** Throws "InvalidRequest" until the files that the lane's plan runs on are in. */
   startTurn(lane: number, request: TurnRequest): Promise<TurnStarted>;
   step(lane: number): Promise<Step>;
   memory(): Memory;

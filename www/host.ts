@@ -15,6 +15,7 @@ import {
 } from "./protocol";
 
 type Engine = EngineModule.Engine;
+type Memory = EngineModule.Memory;
 
 /** The part of a worker's global scope (or of a MessagePort) that the host needs. */
 export interface Port {
@@ -64,7 +65,7 @@ export function host(
     call: Call,
     emit: (event: LoadStage | TurnEvent) => void,
     signal: AbortSignal,
-  ): Promise<Opened | LaneAdded | null> {
+  ): Promise<Opened | LaneAdded | Memory | null> {
     switch (call.method) {
       case "open":
         return openPack(call.params.manifestUrl, emit, signal);
@@ -116,18 +117,19 @@ export function host(
     { engine, manifestUrl, store }: OpenPack,
     emit: (event: LoadStage) => void,
     signal: AbortSignal,
-  ): Promise<null> {
+  ): Promise<Memory> {
+    // Not in the queue of the engine's other calls: lanes are made while files arrive.
     await fetchFiles(
       manifestUrl,
       engine.pack().files,
       store,
-      (file, bytes) => engine.load(file, bytes),
+      (file, at, bytes) => engine.loadChunk(file, at, bytes),
       (progress) => {
         emit({ stage: "files", progress });
       },
       signal,
     );
-    return null;
+    return engine.memory();
   }
 
   async function addLane(engine: Engine, plan: string): Promise<LaneAdded> {
@@ -160,7 +162,7 @@ export function host(
   }
 }
 
-/** Two lanes may be asked at once, but the engine is one object: its calls never overlap. */
+/** Two lanes may be asked at once, but there is one device: what they ask of it never overlaps. */
 function queue(): <T>(work: () => Promise<T>) => Promise<T> {
   let last: Promise<unknown> = Promise.resolve();
   return (work) => {

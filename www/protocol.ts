@@ -8,8 +8,8 @@ export interface Methods {
   /** Starts the engine, reads the manifest and asks for a device. Nothing heavy is downloaded yet. */
   open: { takes: { manifestUrl: string }; emits: LoadStage; gives: Opened };
   /** Downloads, verifies and uploads every file of the opened pack. */
-  load: { takes: null; emits: LoadStage; gives: null };
-  /** Prepares a lane that runs the layers of a plan. Lanes live until the worker ends. */
+  load: { takes: null; emits: LoadStage; gives: Memory };
+  /** Prepares a lane that runs the layers of a plan, also while files arrive. Lanes live until the worker ends. */
   addLane: { takes: { plan: string }; emits: never; gives: LaneAdded };
   /** Answers one question on a lane. */
   turn: { takes: { lane: number; request: TurnRequest }; emits: TurnEvent; gives: null };
@@ -60,7 +60,7 @@ export type ToWorker = Call | { kind: "abort"; id: number };
 
 export type FromWorker =
   | { kind: "event"; id: number; event: LoadStage | TurnEvent }
-  | { kind: "result"; id: number; value: Opened | LaneAdded | null }
+  | { kind: "result"; id: number; value: Opened | LaneAdded | Memory | null }
   | { kind: "error"; id: number; error: ErrorShape };
 
 /** The names the engine throws, then the ones the page adds. */

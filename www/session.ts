@@ -7,10 +7,13 @@ import { choosePlans, type ChosenPlans, type Talker } from "./turns";
 
 export type SessionStage = LoadStage | { stage: "lanes"; plan: PlanInfo };
 
-export interface SessionOptions {
-  manifestUrl: string;
+interface LoadOptions {
   signal: AbortSignal;
   onStage: (stage: SessionStage) => void;
+}
+
+export interface SessionOptions extends LoadOptions {
+  manifestUrl: string;
   /** Asked with what is still to be downloaded, before any of it is. */
   consent: (opened: Opened) => Promise<boolean>;
   /** The plan of the second lane, when the visitor has chosen one. */
@@ -19,7 +22,7 @@ export interface SessionOptions {
 
 export class Session implements Talker {
   private readonly lanes = new Map<string, number>();
-  private lastMemory: Memory = { weightBytes: 0, laneBytes: [] };
+  private lastMemory: Memory = { weightBytes: 0, laneBytes: [], wasmBytes: 0 };
 
   private constructor(
     private readonly client: Client,
@@ -40,12 +43,8 @@ export class Session implements Talker {
       const plans = choosePlans(opened.pack.plans, secondPlan);
       if (plans === null) throw new HalfdepthError("PackError", strings.engine.noPlans);
       if (!(await consent(opened))) throw aborted();
-      await client.load({ signal, onStage });
       const session = new Session(client, opened, plans);
-      for (const plan of [plans.full, plans.half]) {
-        onStage({ stage: "lanes", plan });
-        await session.lane(plan.name);
-      }
+      await session.prepare({ signal, onStage });
       if (signal.aborted) throw aborted();
       return session;
     } catch (thrown) {
@@ -54,6 +53,31 @@ export class Session implements Talker {
     } finally {
       signal.removeEventListener("abort", stop);
     }
+  }
+
+  /** Shaders compile while the weights arrive: usually both lanes wait by the time the last byte is in. */
+  private async prepare({ signal, onStage }: LoadOptions): Promise<void> {
+    let loaded = false;
+    let making: PlanInfo | null = null;
+    const tell = () => {
+      if (loaded && making !== null) onStage({ stage: "lanes", plan: making });
+    };
+    const files = this.client.load({ signal, onStage }).then(({ wasmBytes }) => {
+      loaded = true;
+      tell();
+      return wasmBytes;
+    });
+    const lanes = async () => {
+      for (const plan of [this.plans.full, this.plans.half]) {
+        making = plan;
+        tell();
+        await this.lane(plan.name);
+      }
+      making = null;
+    };
+    const [wasmBytes] = await Promise.all([files, lanes()]);
+    const memory = this.lastMemory;
+    this.lastMemory = { ...memory, wasmBytes: Math.max(wasmBytes, memory.wasmBytes) };
   }
 
   async *turn(

@@ -221,8 +221,6 @@ export const strings = {
     endedEarly: (found: number, expected: number) =>
       `The transfer ended after ${format.count(found)} of ${format.count(expected)} bytes.`,
     manifestTooLarge: (url: string) => `${url} is too large to be a manifest.`,
-    noRoom: (url: string, bytes: number) =>
-      `${url} needs ${format.bytes(bytes)} of memory at once, and the browser does not give it.`,
   },
 
   engine: {

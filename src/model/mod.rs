@@ -2,22 +2,33 @@
 //!
 //! A layer plan says which layers run. Full and half depth are two plans over one [`Llama`], and nothing else differs.
 
+mod build;
+mod load;
 mod matrix;
 #[cfg(test)]
 mod mutations;
 mod pass;
+mod storage;
 
-use burn::module::{Module, Param, ParamId};
+use std::collections::HashMap;
+
+use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use thiserror::Error;
 
+pub use build::LlamaBuilder;
+pub use load::{LoadError, Loader};
 pub use matrix::PackedLinear;
-pub(crate) use matrix::{float_tensor, word_tensor};
 pub use pass::{Cache, Control, HeadWork, Pick, Workspace};
+pub use storage::InUse;
+pub(crate) use storage::{float_tensor, word_tensor};
 
 use crate::config::LlamaConfig;
-use crate::quant::Packed;
-use crate::weights::{HeadWeights, LayerWeights};
+use crate::kernels::linear::MatrixShape;
+use crate::pack::Role;
+use crate::quant::Format;
+use crate::weights::{LayerFormats, ModelFormats};
+use storage::{Allocator, Destination};
 
 /// One transformer layer: grouped-query attention and a SwiGLU feed-forward network, each behind an RMSNorm.
 #[derive(Module, Debug)]
@@ -31,16 +42,36 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// Moves a layer's weights to `device`.
-    pub fn new(weights: LayerWeights, device: &Device) -> Self {
-        Self {
-            attention_norm: norm(weights.attention_norm, device),
-            qkv: PackedLinear::new(weights.qkv, device),
-            output: PackedLinear::new(weights.output, device),
-            mlp_norm: norm(weights.mlp_norm, device),
-            gate_up: PackedLinear::new(weights.gate_up, device),
-            down: PackedLinear::new(weights.down, device),
-        }
+    /// Room for a layer, and where the sections of its shard go, in their order.
+    fn allocate(
+        config: &LlamaConfig,
+        index: usize,
+        formats: LayerFormats,
+        allocator: &Allocator,
+    ) -> Result<(Self, Vec<Destination>), BuildError> {
+        let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
+        let qkv_rows = config.query_rows() + 2 * config.kv_rows();
+        let matrix = |name, rows, cols, format| {
+            let shape = MatrixShape { rows, cols, format };
+            PackedLinear::allocate(&format!("{name} of layer {index}"), shape, allocator)
+        };
+        let (attention_norm, attention_norm_to) = allocator.floats(hidden);
+        let (qkv, qkv_to) = matrix("qkv", qkv_rows, hidden, formats.qkv)?;
+        let (output, output_to) = matrix("output", hidden, config.query_rows(), formats.output)?;
+        let (mlp_norm, mlp_norm_to) = allocator.floats(hidden);
+        let (gate_up, gate_up_to) = matrix("gate_up", 2 * intermediate, hidden, formats.gate_up)?;
+        let (down, down_to) = matrix("down", hidden, intermediate, formats.down)?;
+        let layer = Self {
+            attention_norm,
+            qkv,
+            output,
+            mlp_norm,
+            gate_up,
+            down,
+        };
+        let attention = [attention_norm_to].into_iter().chain(qkv_to);
+        let mlp = [mlp_norm_to].into_iter().chain(gate_up_to).chain(down_to);
+        Ok((layer, attention.chain(output_to).chain(mlp).collect()))
     }
 
     /// Bytes on the device.
@@ -50,7 +81,7 @@ impl Layer {
         matrices.iter().map(|m| m.bytes()).sum::<usize>()
             + norms
                 .iter()
-                .map(|n| 4 * n.val().shape().num_elements())
+                .map(|n| 4 * n.lazy_shape().num_elements())
                 .sum::<usize>()
     }
 }
@@ -69,7 +100,43 @@ pub struct Llama {
     device: Device,
 }
 
+/// Where each file's sections go, in their order.
+type Destinations = HashMap<Role, Vec<Destination>>;
+
 impl Llama {
+    /// Room for a model whose weights are still to come, and where they go.
+    fn allocate(
+        config: LlamaConfig,
+        formats: &ModelFormats,
+        allocator: &Allocator,
+    ) -> Result<(Self, Destinations), BuildError> {
+        let mut destinations = Destinations::new();
+        let (embedding, to) = allocate_embedding(&config, formats.embedding, allocator)?;
+        destinations.insert(Role::Embedding, to.into());
+        let (norm, head, to) = allocate_head(&config, formats.head, allocator)?;
+        destinations.insert(Role::Head, to);
+        let mut layers = Vec::new();
+        for index in 0..config.layers {
+            let Some(formats) = formats.layers.get(index) else {
+                return Err(BuildError::Missing {
+                    missing: format!("the format of layer {index}"),
+                });
+            };
+            let (layer, to) = Layer::allocate(&config, index, *formats, allocator)?;
+            destinations.insert(Role::Layer(index), to);
+            layers.push(layer);
+        }
+        let model = Self {
+            embedding,
+            layers,
+            norm,
+            head,
+            config,
+            device: allocator.device().clone(),
+        };
+        Ok((model, destinations))
+    }
+
     /// The model's shape.
     pub fn config(&self) -> &LlamaConfig {
         &self.config
@@ -90,6 +157,42 @@ impl Llama {
 
     fn head(&self) -> &PackedLinear {
         self.head.as_ref().unwrap_or(&self.embedding)
+    }
+}
+
+fn allocate_embedding(
+    config: &LlamaConfig,
+    format: Format,
+    allocator: &Allocator,
+) -> Result<(PackedLinear, [Destination; 2]), BuildError> {
+    PackedLinear::allocate("the embedding", table(config, format), allocator)
+}
+
+/// The final norm and, where there is a format for it, a head of its own.
+#[expect(
+    clippy::type_complexity,
+    reason = "two parts and where they go; a name would be used here only"
+)]
+fn allocate_head(
+    config: &LlamaConfig,
+    format: Option<Format>,
+    allocator: &Allocator,
+) -> Result<(Param<Tensor<1>>, Option<PackedLinear>, Vec<Destination>), BuildError> {
+    let (norm, norm_to) = allocator.floats(config.hidden_size);
+    let Some(format) = format else {
+        return Ok((norm, None, vec![norm_to]));
+    };
+    let (head, head_to) = PackedLinear::allocate("the head", table(config, format), allocator)?;
+    let to = [norm_to].into_iter().chain(head_to).collect();
+    Ok((norm, Some(head), to))
+}
+
+/// The shape of embedding and head.
+fn table(config: &LlamaConfig, format: Format) -> MatrixShape {
+    MatrixShape {
+        rows: config.vocab_size,
+        cols: config.hidden_size,
+        format,
     }
 }
 
@@ -116,149 +219,16 @@ pub enum BuildError {
         /// (rows, columns) needed.
         expected: (usize, usize),
     },
-}
-
-/// Takes a model's parts in any order, as they arrive, and puts each on the device at once.
-#[derive(Debug)]
-pub struct LlamaBuilder {
-    config: LlamaConfig,
-    device: Device,
-    embedding: Option<PackedLinear>,
-    head: Option<(Param<Tensor<1>>, Option<PackedLinear>)>,
-    layers: Vec<Option<Layer>>,
-}
-
-impl LlamaBuilder {
-    /// A model of this shape on this device, still without weights.
-    pub fn new(config: LlamaConfig, device: &Device) -> Self {
-        let layers = (0..config.layers).map(|_| None).collect();
-        Self {
-            config,
-            device: device.clone(),
-            embedding: None,
-            head: None,
-            layers,
-        }
-    }
-
-    /// Takes the embedding table (vocabulary, hidden).
-    pub fn embedding(&mut self, table: Packed) -> Result<(), BuildError> {
-        self.check(
-            "the embedding",
-            &table,
-            self.config.vocab_size,
-            self.config.hidden_size,
-        )?;
-        self.embedding = Some(PackedLinear::new(table, &self.device));
-        Ok(())
-    }
-
-    /// Takes the final norm and, where it is not tied, the head (vocabulary, hidden).
-    pub fn head(&mut self, weights: HeadWeights) -> Result<(), BuildError> {
-        self.check_norm("the final norm", &weights.norm)?;
-        if let Some(head) = &weights.head {
-            self.check(
-                "the head",
-                head,
-                self.config.vocab_size,
-                self.config.hidden_size,
-            )?;
-        }
-        let head = weights
-            .head
-            .map(|head| PackedLinear::new(head, &self.device));
-        self.head = Some((norm(weights.norm, &self.device), head));
-        Ok(())
-    }
-
-    /// Takes the weights of layer `index`.
-    pub fn layer(&mut self, index: usize, weights: LayerWeights) -> Result<(), BuildError> {
-        let c = &self.config;
-        let attention = c.heads * c.head_dim;
-        let shapes = [
-            (
-                "qkv",
-                &weights.qkv,
-                (c.heads + 2 * c.kv_heads) * c.head_dim,
-                c.hidden_size,
-            ),
-            ("output", &weights.output, c.hidden_size, attention),
-            (
-                "gate_up",
-                &weights.gate_up,
-                2 * c.intermediate_size,
-                c.hidden_size,
-            ),
-            ("down", &weights.down, c.hidden_size, c.intermediate_size),
-        ];
-        for (name, packed, rows, cols) in shapes {
-            self.check(&format!("{name} of layer {index}"), packed, rows, cols)?;
-        }
-        self.check_norm(
-            &format!("attention norm of layer {index}"),
-            &weights.attention_norm,
-        )?;
-        self.check_norm(&format!("MLP norm of layer {index}"), &weights.mlp_norm)?;
-        let Some(place) = self.layers.get_mut(index) else {
-            return Err(BuildError::Missing {
-                missing: format!("a place for layer {index}"),
-            });
-        };
-        *place = Some(Layer::new(weights, &self.device));
-        Ok(())
-    }
-
-    /// The finished model.
-    pub fn build(self) -> Result<Llama, BuildError> {
-        let missing = |missing: &str| BuildError::Missing {
-            missing: missing.to_string(),
-        };
-        let (norm, head) = self.head.ok_or_else(|| missing("the head"))?;
-        let layers = self.layers.into_iter().enumerate();
-        let layers: Result<Vec<Layer>, BuildError> = layers
-            .map(|(i, layer)| layer.ok_or_else(|| missing(&format!("layer {i}"))))
-            .collect();
-        Ok(Llama {
-            embedding: self.embedding.ok_or_else(|| missing("the embedding"))?,
-            layers: layers?,
-            norm,
-            head,
-            config: self.config,
-            device: self.device,
-        })
-    }
-
-    fn check(
-        &self,
-        part: &str,
-        packed: &Packed,
-        rows: usize,
-        cols: usize,
-    ) -> Result<(), BuildError> {
-        let (found, expected) = ((packed.rows, packed.cols), (rows, cols));
-        if found == expected {
-            return Ok(());
-        }
-        Err(BuildError::Shape {
-            part: part.to_string(),
-            found,
-            expected,
-        })
-    }
-
-    fn check_norm(&self, part: &str, values: &[f32]) -> Result<(), BuildError> {
-        let (found, expected) = ((1, values.len()), (1, self.config.hidden_size));
-        if found == expected {
-            return Ok(());
-        }
-        Err(BuildError::Shape {
-            part: part.to_string(),
-            found,
-            expected,
-        })
-    }
-}
-
-fn norm(values: Vec<f32>, device: &Device) -> Param<Tensor<1>> {
-    Param::initialized(ParamId::new(), float_tensor(values, device))
+    /// A matrix that would have to be split by rows over several buffers, which the ops do not take yet.
+    #[error(
+        "{name} has {bytes} bytes, but this GPU binds {limit} at once; pack the model with --embedding q4, or use another GPU"
+    )]
+    NeedsRowParts {
+        /// The matrix.
+        name: String,
+        /// Bytes of its words.
+        bytes: u64,
+        /// Bytes that one tensor may have.
+        limit: u64,
+    },
 }

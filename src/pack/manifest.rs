@@ -4,15 +4,14 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use super::PackError;
-use super::shard::{Content, EmbeddingFormats, HeadFormats, LayerFormats, NonFinite, Reader};
-use crate::checkpoint::{SpecialTexts, hex};
+use super::shard::{Content, EmbeddingFormats, HeadFormats, Part, Sections};
+use super::{FileStream, PackError};
+use crate::checkpoint::SpecialTexts;
 use crate::config::LlamaConfig;
 use crate::plan::{LayerPlan, PlanEntry};
 use crate::quant::{Format, Packed};
-use crate::weights::{HeadWeights, LayerWeights};
+use crate::weights::{HeadWeights, LayerFormats, LayerWeights, ModelFormats};
 
 /// The format version this code writes and reads.
 pub const VERSION: u64 = 1;
@@ -244,50 +243,36 @@ impl Manifest {
             .collect()
     }
 
-    /// Verifies the bytes of `tokenizer.json`.
-    pub fn read_tokenizer<'b>(&self, bytes: &'b [u8]) -> Result<&'b [u8], PackError> {
-        self.verify(Role::Tokenizer, bytes)?;
-        Ok(bytes)
+    /// What the file of this name holds: layers of equal content share one, any other name has one role or none.
+    pub fn roles(&self, file: &str) -> Vec<Role> {
+        let files = self.files().into_iter();
+        files
+            .filter(|info| info.file == file)
+            .map(|info| info.role)
+            .collect()
     }
 
-    /// Verifies and unpacks the embedding: (vocab_size, hidden_size).
-    pub fn read_embedding(&self, bytes: &[u8]) -> Result<Packed, PackError> {
-        self.read(Role::Embedding, self.document.embedding.formats, bytes)
+    /// The name of the file that holds this; `None` for a layer that the pack does not have.
+    pub fn file(&self, role: Role) -> Option<&str> {
+        self.document.entry(role).map(|(file, ..)| file)
     }
 
-    /// Verifies and unpacks the final norm and the head.
-    pub fn read_head(&self, bytes: &[u8]) -> Result<HeadWeights, PackError> {
-        self.read(Role::Head, self.document.head.formats, bytes)
+    /// The formats of the shards' matrices: with the shape, all that it takes to allocate the model.
+    pub fn model_formats(&self) -> ModelFormats {
+        let document = &self.document;
+        ModelFormats {
+            embedding: document.embedding.formats.embedding,
+            head: document.head.formats.head,
+            layers: document.layers.iter().map(|layer| layer.formats).collect(),
+        }
     }
 
-    /// Verifies and unpacks the layer at this position in the pack.
-    pub fn read_layer(&self, layer: usize, bytes: &[u8]) -> Result<LayerWeights, PackError> {
-        let layers = self.document.layers.len();
-        let Some(shard) = self.document.layers.get(layer) else {
-            return Err(PackError::NoSuchLayer { layer, layers });
-        };
-        self.read(Role::Layer(layer), shard.formats, bytes)
-    }
-
-    fn read<C: Content>(
-        &self,
-        role: Role,
-        formats: C::Formats,
-        bytes: &[u8],
-    ) -> Result<C, PackError> {
-        let file = self.verify(role, bytes)?;
-        C::read(self.config(), formats, &mut Reader { rest: bytes }).map_err(
-            |NonFinite(section)| PackError::NonFinite {
-                file,
-                role,
-                section,
-            },
-        )
-    }
-
-    /// Length first (it costs nothing), then content. Gives the file's name back.
-    fn verify(&self, role: Role, bytes: &[u8]) -> Result<String, PackError> {
-        let Some((file, expected, sha256)) = self.document.entry(role) else {
+    /// Begins to read a file that arrives in chunks.
+    ///
+    /// # Errors
+    /// The pack has no such layer.
+    pub fn stream(&self, role: Role) -> Result<FileStream, PackError> {
+        let Some((file, bytes, sha256)) = self.document.entry(role) else {
             let layers = self.document.layers.len();
             let layer = if let Role::Layer(layer) = role {
                 layer
@@ -296,20 +281,63 @@ impl Manifest {
             };
             return Err(PackError::NoSuchLayer { layer, layers });
         };
-        let (file, found) = (file.to_owned(), bytes.len() as u64);
-        if found != expected {
-            return Err(PackError::Length {
-                file,
-                role,
-                expected,
-                found,
-            });
+        let parts = self.parts(role);
+        let sections = parts.iter().flat_map(Part::sections).collect();
+        Ok(FileStream::new(file, role, bytes, sha256, sections))
+    }
+
+    /// Verifies the bytes of `tokenizer.json`.
+    pub fn read_tokenizer<'b>(&self, bytes: &'b [u8]) -> Result<&'b [u8], PackError> {
+        self.sections(Role::Tokenizer, bytes)?;
+        Ok(bytes)
+    }
+
+    /// Verifies and unpacks the embedding: (vocab_size, hidden_size).
+    pub fn read_embedding(&self, bytes: &[u8]) -> Result<Packed, PackError> {
+        self.read(Role::Embedding, bytes)
+    }
+
+    /// Verifies and unpacks the final norm and the head.
+    pub fn read_head(&self, bytes: &[u8]) -> Result<HeadWeights, PackError> {
+        self.read(Role::Head, bytes)
+    }
+
+    /// Verifies and unpacks the layer at this position in the pack.
+    pub fn read_layer(&self, layer: usize, bytes: &[u8]) -> Result<LayerWeights, PackError> {
+        self.read(Role::Layer(layer), bytes)
+    }
+
+    fn read<C: Content>(&self, role: Role, bytes: &[u8]) -> Result<C, PackError> {
+        let mut sections = Sections(self.sections(role, bytes)?.into_iter());
+        let content = C::read(&self.parts(role), &mut sections);
+        content.ok_or_else(|| damaged(&role.to_string(), "is of another kind".into()))
+    }
+
+    /// The words of a whole file's sections.
+    fn sections(&self, role: Role, bytes: &[u8]) -> Result<Vec<Vec<u32>>, PackError> {
+        let mut stream = self.stream(role)?;
+        stream.check_length(bytes.len())?;
+        let mut sections = vec![Vec::new(); stream.section_count()];
+        stream.push(bytes, &mut |piece| {
+            let words = piece.bytes.chunks_exact(4);
+            sections[piece.section]
+                .extend(words.map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+        })?;
+        stream.finish()?;
+        Ok(sections)
+    }
+
+    fn parts(&self, role: Role) -> Vec<Part> {
+        let (document, config) = (&self.document, self.config());
+        match role {
+            Role::Tokenizer => Vec::new(),
+            Role::Embedding => Packed::parts(config, document.embedding.formats),
+            Role::Head => HeadWeights::parts(config, document.head.formats),
+            Role::Layer(layer) => match document.layers.get(layer) {
+                Some(shard) => LayerWeights::parts(config, shard.formats),
+                None => Vec::new(),
+            },
         }
-        let found = hex(&Sha256::digest(bytes));
-        if found != sha256 {
-            return Err(PackError::Hash { file, role, found });
-        }
-        Ok(file)
     }
 
     /// The one door to a `Manifest`, for what was read and for what is about to be written.

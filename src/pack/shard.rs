@@ -1,24 +1,18 @@
-//! One shard: writer and reader, side by side. Sections follow each other in a fixed order, each from a multiple of
-//! 256 bytes; their sizes come from the configuration and the formats alone, never from the file.
+//! One shard: its layout, and how weights become sections and sections weights, side by side. Sections follow each other in
+//! a fixed order, each from a multiple of 256 bytes; their sizes come from the configuration and the formats alone, never
+//! from the file.
+
+use std::vec::IntoIter;
 
 use half::f16;
 use serde::{Deserialize, Serialize};
 
 use crate::config::LlamaConfig;
 use crate::quant::{Format, Packed};
-use crate::weights::{HeadWeights, LayerWeights};
+use crate::weights::{HeadWeights, LayerFormats, LayerWeights};
 
 /// What WebGPU asks of an offset at which a buffer is bound; copies ask for less.
 pub(super) const SECTION_ALIGNMENT: u64 = 256;
-
-/// The formats of one layer's matrices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct LayerFormats {
-    pub(super) qkv: Format,
-    pub(super) output: Format,
-    pub(super) gate_up: Format,
-    pub(super) down: Format,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct EmbeddingFormats {
@@ -39,12 +33,8 @@ pub(super) trait Content: Sized {
     fn formats(&self) -> Self::Formats;
     fn parts(config: &LlamaConfig, formats: Self::Formats) -> Vec<Part>;
     fn write(&self, writer: &mut Writer);
-    /// Reads in the order of `parts`, whose bytes the caller has counted.
-    fn read(
-        config: &LlamaConfig,
-        formats: Self::Formats,
-        reader: &mut Reader,
-    ) -> Result<Self, NonFinite>;
+    /// Takes the parts in their order out of the sections.
+    fn read(parts: &[Part], sections: &mut Sections) -> Option<Self>;
 
     fn to_bytes(&self) -> Vec<u8> {
         let mut writer = Writer { bytes: Vec::new() };
@@ -54,31 +44,87 @@ pub(super) trait Content: Sized {
 
     /// Bytes of the whole shard.
     fn byte_count(config: &LlamaConfig, formats: Self::Formats) -> u64 {
-        Self::parts(config, formats)
+        let parts = Self::parts(config, formats);
+        parts
             .iter()
-            .map(Part::byte_count)
+            .flat_map(Part::sections)
+            .map(|section| section.padded_bytes())
             .sum()
     }
 }
 
-/// A norm or a matrix (rows, cols).
-#[derive(Clone, Copy)]
+/// A norm or a matrix (rows, cols), and its name in errors.
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Part {
-    Floats(usize),
-    Matrix(usize, usize, Format),
+    Floats(&'static str, usize),
+    Matrix(&'static str, usize, usize, Format),
 }
 
-/// The part that holds a value that is not finite.
-pub(super) struct NonFinite(pub(super) &'static str);
+/// A run of words, the content of one tensor.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Section {
+    /// The part it belongs to.
+    pub(super) name: &'static str,
+    pub(super) words: u64,
+    pub(super) values: Values,
+}
+
+/// What the words of a section are, as far as a reader has to know.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Values {
+    /// Whole numbers: every one of them is a weight.
+    Integers,
+    /// Each word an f32.
+    Floats,
+    /// Each word two f16, so many in all: the last word of an odd count holds one and a zero.
+    Halves(u64),
+}
 
 impl Part {
-    fn byte_count(&self) -> u64 {
-        let section = |bytes: u64| bytes.next_multiple_of(SECTION_ALIGNMENT);
+    /// A matrix has two, words and scales; where the format has no scales the second is empty.
+    pub(super) fn sections(&self) -> Vec<Section> {
+        let section = |name, words, values| Section {
+            name,
+            words,
+            values,
+        };
         match *self {
-            Self::Floats(length) => section(4 * length as u64),
-            Self::Matrix(rows, cols, format) => {
-                section(4 * format.word_count(rows, cols))
-                    + section(4 * format.scale_count(rows, cols).div_ceil(2))
+            Self::Floats(name, length) => vec![section(name, length as u64, Values::Floats)],
+            Self::Matrix(name, rows, cols, format) => {
+                let values = match format {
+                    Format::F32 => Values::Floats,
+                    Format::Q8 | Format::Q4 => Values::Integers,
+                };
+                let scales = format.scale_count(rows, cols);
+                vec![
+                    section(name, format.word_count(rows, cols), values),
+                    section(name, scales.div_ceil(2), Values::Halves(scales)),
+                ]
+            }
+        }
+    }
+}
+
+impl Section {
+    pub(super) fn bytes(&self) -> u64 {
+        4 * self.words
+    }
+
+    pub(super) fn padded_bytes(&self) -> u64 {
+        self.bytes().next_multiple_of(SECTION_ALIGNMENT)
+    }
+
+    /// Whether the section's values from word `first` on, as many as `bytes` holds, are finite.
+    pub(super) fn is_finite(&self, first: u64, bytes: &[u8]) -> bool {
+        match self.values {
+            Values::Integers => true,
+            Values::Floats => bytes
+                .chunks_exact(4)
+                .all(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]).is_finite()),
+            Values::Halves(count) => {
+                let left = usize::try_from(count.saturating_sub(2 * first)).unwrap_or(usize::MAX);
+                let mut halves = bytes.chunks_exact(2).take(left);
+                halves.all(|b| f16::from_le_bytes([b[0], b[1]]).is_finite())
             }
         }
     }
@@ -88,27 +134,19 @@ impl Content for LayerWeights {
     type Formats = LayerFormats;
 
     fn formats(&self) -> LayerFormats {
-        LayerFormats {
-            qkv: self.qkv.format,
-            output: self.output.format,
-            gate_up: self.gate_up.format,
-            down: self.down.format,
-        }
+        self.formats()
     }
 
     fn parts(config: &LlamaConfig, formats: LayerFormats) -> Vec<Part> {
         let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
+        let qkv_rows = config.query_rows() + 2 * config.kv_rows();
         vec![
-            Part::Floats(hidden),
-            Part::Matrix(
-                config.query_rows() + 2 * config.kv_rows(),
-                hidden,
-                formats.qkv,
-            ),
-            Part::Matrix(hidden, config.query_rows(), formats.output),
-            Part::Floats(hidden),
-            Part::Matrix(2 * intermediate, hidden, formats.gate_up),
-            Part::Matrix(hidden, intermediate, formats.down),
+            Part::Floats("attention_norm", hidden),
+            Part::Matrix("qkv", qkv_rows, hidden, formats.qkv),
+            Part::Matrix("output", hidden, config.query_rows(), formats.output),
+            Part::Floats("mlp_norm", hidden),
+            Part::Matrix("gate_up", 2 * intermediate, hidden, formats.gate_up),
+            Part::Matrix("down", hidden, intermediate, formats.down),
         ]
     }
 
@@ -121,20 +159,17 @@ impl Content for LayerWeights {
         writer.matrix(&self.down);
     }
 
-    fn read(
-        config: &LlamaConfig,
-        formats: LayerFormats,
-        reader: &mut Reader,
-    ) -> Result<Self, NonFinite> {
-        let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
-        let qkv_rows = config.query_rows() + 2 * config.kv_rows();
-        Ok(Self {
-            attention_norm: reader.floats("attention_norm", hidden)?,
-            qkv: reader.matrix("qkv", qkv_rows, hidden, formats.qkv)?,
-            output: reader.matrix("output", hidden, config.query_rows(), formats.output)?,
-            mlp_norm: reader.floats("mlp_norm", hidden)?,
-            gate_up: reader.matrix("gate_up", 2 * intermediate, hidden, formats.gate_up)?,
-            down: reader.matrix("down", hidden, intermediate, formats.down)?,
+    fn read(parts: &[Part], sections: &mut Sections) -> Option<Self> {
+        let [_, qkv, output, _, gate_up, down] = parts else {
+            return None;
+        };
+        Some(Self {
+            attention_norm: sections.floats()?,
+            qkv: sections.matrix(qkv)?,
+            output: sections.matrix(output)?,
+            mlp_norm: sections.floats()?,
+            gate_up: sections.matrix(gate_up)?,
+            down: sections.matrix(down)?,
         })
     }
 }
@@ -149,28 +184,16 @@ impl Content for Packed {
     }
 
     fn parts(config: &LlamaConfig, formats: EmbeddingFormats) -> Vec<Part> {
-        vec![Part::Matrix(
-            config.vocab_size,
-            config.hidden_size,
-            formats.embedding,
-        )]
+        let (rows, cols) = (config.vocab_size, config.hidden_size);
+        vec![Part::Matrix("embedding", rows, cols, formats.embedding)]
     }
 
     fn write(&self, writer: &mut Writer) {
         writer.matrix(self);
     }
 
-    fn read(
-        config: &LlamaConfig,
-        formats: EmbeddingFormats,
-        reader: &mut Reader,
-    ) -> Result<Self, NonFinite> {
-        reader.matrix(
-            "embedding",
-            config.vocab_size,
-            config.hidden_size,
-            formats.embedding,
-        )
+    fn read(parts: &[Part], sections: &mut Sections) -> Option<Self> {
+        sections.matrix(parts.first()?)
     }
 }
 
@@ -186,8 +209,8 @@ impl Content for HeadWeights {
     fn parts(config: &LlamaConfig, formats: HeadFormats) -> Vec<Part> {
         let head = formats
             .head
-            .map(|format| Part::Matrix(config.vocab_size, config.hidden_size, format));
-        [Part::Floats(config.hidden_size)]
+            .map(|format| Part::Matrix("head", config.vocab_size, config.hidden_size, format));
+        [Part::Floats("norm", config.hidden_size)]
             .into_iter()
             .chain(head)
             .collect()
@@ -200,17 +223,11 @@ impl Content for HeadWeights {
         }
     }
 
-    fn read(
-        config: &LlamaConfig,
-        formats: HeadFormats,
-        reader: &mut Reader,
-    ) -> Result<Self, NonFinite> {
-        Ok(Self {
-            norm: reader.floats("norm", config.hidden_size)?,
-            head: match formats.head {
-                Some(format) => {
-                    Some(reader.matrix("head", config.vocab_size, config.hidden_size, format)?)
-                }
+    fn read(parts: &[Part], sections: &mut Sections) -> Option<Self> {
+        Some(Self {
+            norm: sections.floats()?,
+            head: match parts.get(1) {
+                Some(head) => Some(sections.matrix(head)?),
                 None => None,
             },
         })
@@ -243,73 +260,30 @@ impl Writer {
     }
 }
 
-/// Reads section by section from bytes of which there are as many as the parts need.
-pub(super) struct Reader<'a> {
-    pub(super) rest: &'a [u8],
-}
+/// The words of a whole shard's sections, taken in their order.
+pub(super) struct Sections(pub(super) IntoIter<Vec<u32>>);
 
-impl Reader<'_> {
-    fn floats(&mut self, name: &'static str, length: usize) -> Result<Vec<f32>, NonFinite> {
-        let values: Vec<f32> = self
-            .section(length as u64)
-            .into_iter()
-            .map(f32::from_bits)
-            .collect();
-        match values.iter().all(|value| value.is_finite()) {
-            true => Ok(values),
-            false => Err(NonFinite(name)),
-        }
+impl Sections {
+    fn floats(&mut self) -> Option<Vec<f32>> {
+        let words = self.0.next()?;
+        Some(words.into_iter().map(f32::from_bits).collect())
     }
 
-    fn matrix(
-        &mut self,
-        name: &'static str,
-        rows: usize,
-        cols: usize,
-        format: Format,
-    ) -> Result<Packed, NonFinite> {
-        let words = self.section(format.word_count(rows, cols));
-        let count = format.scale_count(rows, cols);
-        let mut scales: Vec<f16> = self
-            .section(count.div_ceil(2))
-            .into_iter()
-            .flat_map(|pair| {
-                [
-                    f16::from_bits(pair as u16),
-                    f16::from_bits((pair >> 16) as u16),
-                ]
-            })
-            .collect();
-        // The last word of an odd count holds one scale and a zero.
-        scales.truncate(usize::try_from(count).unwrap_or(usize::MAX));
-        let finite = match format {
-            Format::F32 => words.iter().all(|word| f32::from_bits(*word).is_finite()),
-            Format::Q8 | Format::Q4 => scales.iter().all(|scale| scale.is_finite()),
+    fn matrix(&mut self, part: &Part) -> Option<Packed> {
+        let Part::Matrix(_, rows, cols, format) = *part else {
+            return None;
         };
-        match finite {
-            true => Ok(Packed {
-                rows,
-                cols,
-                format,
-                words,
-                scales,
-            }),
-            false => Err(NonFinite(name)),
-        }
-    }
-
-    fn section(&mut self, words: u64) -> Vec<u32> {
-        // Lengths were checked against the whole; `min` keeps a slip here from becoming a panic.
-        let bytes = usize::try_from(4 * words)
-            .unwrap_or(usize::MAX)
-            .min(self.rest.len());
-        let padded = bytes.div_ceil(SECTION_ALIGNMENT as usize) * SECTION_ALIGNMENT as usize;
-        let padded = padded.min(self.rest.len());
-        let (section, rest) = self.rest.split_at(padded);
-        self.rest = rest;
-        section[..bytes]
-            .chunks_exact(4)
-            .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-            .collect()
+        let words = self.0.next()?;
+        let halves = |pair: u32| [pair as u16, (pair >> 16) as u16].map(f16::from_bits);
+        let mut scales: Vec<f16> = self.0.next()?.into_iter().flat_map(halves).collect();
+        // The last word of an odd count holds one scale and a zero.
+        scales.truncate(usize::try_from(format.scale_count(rows, cols)).unwrap_or(usize::MAX));
+        Some(Packed {
+            rows,
+            cols,
+            format,
+            words,
+            scales,
+        })
     }
 }

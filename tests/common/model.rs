@@ -12,8 +12,8 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use halfdepth::checkpoint::{Checkpoint, HuggingFaceFiles};
 use halfdepth::decode;
-use halfdepth::model::{Llama, LlamaBuilder};
-use halfdepth::pack::{Manifest, PackOptions, Role, write};
+use halfdepth::model::{Llama, LlamaBuilder, Loader};
+use halfdepth::pack::{Manifest, PackOptions, write};
 use halfdepth::weights::{FormatChoice, HeadWeights, LayerWeights, embedding_from_checkpoint};
 
 use crate::common::shared;
@@ -87,23 +87,17 @@ pub fn pack(
 
 /// Builds a model from a pack's files.
 pub fn unpack(manifest: &Manifest, read: impl Fn(&str) -> Vec<u8>, device: &Device) -> Arc<Llama> {
-    let mut builder = LlamaBuilder::new(manifest.config().clone(), device);
+    let mut loader = Loader::new(manifest, device).expect("room for the model");
     for info in manifest.files() {
         let bytes = read(&info.file);
-        match info.role {
-            Role::Tokenizer => {}
-            Role::Embedding => builder
-                .embedding(manifest.read_embedding(&bytes).expect("embedding"))
-                .expect("embedding"),
-            Role::Head => builder
-                .head(manifest.read_head(&bytes).expect("head"))
-                .expect("head"),
-            Role::Layer(layer) => builder
-                .layer(layer, manifest.read_layer(layer, &bytes).expect("layer"))
-                .expect("layer"),
-        }
+        assert!(
+            loader
+                .load_chunk(&info.file, 0, &bytes)
+                .expect("a good file")
+        );
     }
-    Arc::new(builder.build().expect("a whole model"))
+    assert!(loader.is_complete());
+    Arc::clone(loader.model())
 }
 
 /// The devices there are. A missing GPU is printed, and under CI it fails the test: nothing is skipped silently.

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use halfdepth::checkpoint::Checkpoint;
-use halfdepth::pack::{Evaluation, MANIFEST, Manifest, PackOptions, Role, Source, write};
+use halfdepth::pack::{Evaluation, MANIFEST, Manifest, PackOptions, Piece, Role, Source, write};
 use halfdepth::plan::{LayerPlan, PlanEntry};
 use halfdepth::quant::Format;
 use halfdepth::weights::{FormatChoice, HeadWeights, LayerWeights, embedding_from_checkpoint};
 use safetensors::Dtype;
 
 use crate::files::{Folder, MODELS, gguf, safetensors_of};
+use crate::memory::peak_bytes;
 
 /// A written pack, held in memory.
 #[derive(Clone)]
@@ -236,6 +237,26 @@ fn sections_begin_at_multiples_of_256() {
         assert!(shard[end..at].iter().all(|byte| *byte == 0));
     }
     assert_eq!(at, shard.len());
+}
+
+#[test]
+fn a_file_that_arrives_in_chunks_is_not_gathered() {
+    let folder = Folder::of("halfdepth-stories-12L");
+    let stored = pack(&folder.open().unwrap(), Format::Q4, Format::Q8);
+    let file = stored.file(Role::Embedding);
+    let (bytes, peak) = peak_bytes(|| {
+        let mut stream = stored.manifest.stream(Role::Embedding).unwrap();
+        let mut bytes = 0;
+        for chunk in file.chunks(1001) {
+            let mut count = |piece: Piece| bytes += piece.bytes.len();
+            stream.push(chunk, &mut count).unwrap();
+        }
+        stream.finish().unwrap();
+        bytes
+    });
+    assert_eq!(bytes, file.len(), "this one has no padding");
+    // Names, the list of sections and the state of a hash.
+    assert!(peak < 4096, "{peak}");
 }
 
 #[test]

@@ -45,6 +45,9 @@ class ScriptedEngine {
   private busy = false;
   private left: number[] = [];
   failStepWith: unknown;
+  /** Lanes wait for this. */
+  lanesMay: Promise<unknown> = Promise.resolve();
+  laneMade: () => void = () => undefined;
 
   adapter(): EngineModule.Adapter {
     return { vendor: "v", architecture: "a", device: "d", description: "", fallback: false };
@@ -72,13 +75,18 @@ class ScriptedEngine {
     };
   }
 
-  load(_: string, bytes: Uint8Array): boolean {
+  loadChunk(_: string, __: number, bytes: Uint8Array): boolean {
     if (bytes[0] === 0) throw named("PackError", "a.bin is damaged.");
     return true;
   }
 
-  addLane(plan: string): Promise<number> {
-    return this.alone(() => this.plans.push(plan) - 1);
+  async addLane(plan: string): Promise<number> {
+    await this.lanesMay;
+    return this.alone(() => {
+      const lane = this.plans.push(plan) - 1;
+      this.laneMade();
+      return lane;
+    });
   }
 
   startTurn(lane: number, request: TurnRequest): Promise<EngineModule.TurnStarted> {
@@ -99,7 +107,7 @@ class ScriptedEngine {
   }
 
   memory(): EngineModule.Memory {
-    return { weightBytes: 10, laneBytes: this.plans.map(() => 5) };
+    return { weightBytes: 10, laneBytes: this.plans.map(() => 5), wasmBytes: 20 };
   }
 
   free(): void {
@@ -123,18 +131,22 @@ function named(name: string, message: string): Error {
 let server: Server;
 let url: string;
 let file: Uint8Array;
+/** The server's answer waits for this. */
+let fileMay: Promise<unknown>;
 let ports: MessagePort[];
 let engine: ScriptedEngine;
 let openFailure: Error | undefined;
 
 beforeEach(async () => {
   file = Uint8Array.of(1, 2, 3);
+  fileMay = Promise.resolve();
   ports = [];
   engine = new ScriptedEngine();
   openFailure = undefined;
   server = createServer((request, response) => {
     if (request.url === "/slow/a.bin") return;
-    response.end(request.url?.endsWith(".json") === true ? "{}" : file);
+    if (request.url?.endsWith(".json") === true) response.end("{}");
+    else void fileMay.then(() => response.end(file));
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/manifest.json`;
@@ -184,20 +196,44 @@ async function collect(events: AsyncIterable<TurnEvent>): Promise<string[]> {
 }
 
 describe("loading", () => {
-  test("tells its stages in order", async () => {
+  test("tells its stages in order, the lanes too where they take longer than the files", async () => {
     const { client } = connect();
     const stages: SessionStage["stage"][] = [];
+    let letLanes: () => void = () => undefined;
+    engine.lanesMay = new Promise<void>((resolve) => (letLanes = resolve));
     const session = await Session.load(client, {
       manifestUrl: url,
       signal,
       secondPlan: undefined,
       consent: ({ bytes, storedBytes }) => Promise.resolve(bytes === 3 && storedBytes === 0),
-      onStage: ({ stage }) => stages.at(-1) !== stage && stages.push(stage),
+      onStage: ({ stage }) => {
+        if (stages.at(-1) !== stage) stages.push(stage);
+        if (stage === "lanes") letLanes();
+      },
     });
     expect(stages).toEqual(["engine", "manifest", "device", "files", "lanes"]);
     expect(engine.plans).toEqual(["full", "half"]);
-    expect(session.memory).toEqual({ weightBytes: 10, laneBytes: [5, 5] });
+    expect(session.memory).toEqual({ weightBytes: 10, laneBytes: [5, 5], wasmBytes: 20 });
     expect([session.laneBytes("half"), session.laneBytes("unknown")]).toEqual([5, 0]);
+  });
+
+  test("makes the lanes while the files arrive", async () => {
+    const { client } = connect();
+    const stages: SessionStage["stage"][] = [];
+    let letFile: () => void = () => undefined;
+    fileMay = new Promise<void>((resolve) => (letFile = resolve));
+    engine.laneMade = () => {
+      if (engine.plans.length === 2) letFile();
+    };
+    await Session.load(client, {
+      manifestUrl: url,
+      signal,
+      secondPlan: undefined,
+      consent: () => Promise.resolve(true),
+      onStage: ({ stage }) => stages.push(stage),
+    });
+    expect(engine.plans).toEqual(["full", "half"]);
+    expect(stages).not.toContain("lanes");
   });
 
   test("without consent downloads nothing", async () => {

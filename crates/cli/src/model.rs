@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use halfdepth::chat::{ChatTemplate, Message};
 use halfdepth::checkpoint::Checkpoint;
 use halfdepth::decode::{self, Device, Lane};
-use halfdepth::model::{Llama, LlamaBuilder};
+use halfdepth::model::{Llama, LlamaBuilder, Loader};
 use halfdepth::pack::Manifest;
 use halfdepth::plan::LayerPlan;
 use halfdepth::quant::Format;
@@ -20,6 +20,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pollster::block_on;
 
 use crate::open::{self, Source};
+
+/// Bytes of a file that are read, hashed and on their way to the device before the next are touched.
+const CHUNK_BYTES: usize = 1 << 20;
 
 /// Which model, which layers, which device.
 #[derive(Args, Clone, Debug)]
@@ -210,26 +213,27 @@ pub(crate) fn from_pack(
     manifest: &Manifest,
     device: &Device,
 ) -> Result<(Arc<Llama>, Tokenizer)> {
-    use halfdepth::pack::Role;
-    let mut builder = LlamaBuilder::new(manifest.config().clone(), device);
-    let mut tokenizer = None;
+    let mut loader = Loader::new(manifest, device)?;
     let files = manifest.files();
     let bar = progress(files.len(), "loading");
     for info in files {
         let bytes = open::map(&folder.join(&info.file))?;
-        match info.role {
-            Role::Tokenizer => {
-                tokenizer = Some(Tokenizer::from_json(manifest.read_tokenizer(bytes)?)?)
-            }
-            Role::Embedding => builder.embedding(manifest.read_embedding(bytes)?)?,
-            Role::Head => builder.head(manifest.read_head(bytes)?)?,
-            Role::Layer(layer) => builder.layer(layer, manifest.read_layer(layer, bytes)?)?,
+        let mut at = 0;
+        // A file shorter than the manifest says is named by its last chunk.
+        for chunk in bytes.chunks(CHUNK_BYTES) {
+            loader.load_chunk(&info.file, at, chunk)?;
+            at += chunk.len() as u64;
         }
+        loader.end_of(&info.file)?;
         bar.inc(1);
     }
     bar.finish_and_clear();
+    let tokenizer = loader.take_tokenizer();
     let tokenizer = tokenizer.context("the pack names no tokenizer")?;
-    Ok((Arc::new(builder.build()?), tokenizer))
+    Ok((
+        Arc::clone(loader.model()),
+        Tokenizer::from_json(&tokenizer)?,
+    ))
 }
 
 fn template(

@@ -3,7 +3,7 @@
 use halfdepth::chat::{ChatError, Message};
 use halfdepth::decode::DecodeError;
 use halfdepth::decode::sampler::Sampling;
-use halfdepth::model::BuildError;
+use halfdepth::model::{BuildError, LoadError};
 use halfdepth::pack::{Manifest, PackError, Role};
 use halfdepth::plan::PlanEntry;
 use halfdepth::tokenizer::TokenizerError;
@@ -29,12 +29,13 @@ pub(crate) struct Started {
     pub(crate) context_left: usize,
 }
 
-/// Bytes on the device.
+/// Bytes on the device, and of the engine's own memory.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Memory {
     pub(crate) weight_bytes: usize,
     pub(crate) lane_bytes: Vec<usize>,
+    pub(crate) wasm_bytes: usize,
 }
 
 /// A pack's description.
@@ -181,6 +182,18 @@ impl From<PackError> for Failure {
 impl From<BuildError> for Failure {
     fn from(error: BuildError) -> Self {
         Self::new("PackError", error.to_string())
+    }
+}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        let name = match &error {
+            LoadError::Pack(_) => "PackError",
+            LoadError::NoSuchFile { .. } | LoadError::Gap { .. } => "InvalidRequest",
+            LoadError::InUse(_) => "EngineError",
+            LoadError::Device { .. } => "DeviceLost",
+        };
+        Self::new(name, error.to_string())
     }
 }
 

@@ -1,12 +1,15 @@
 //! The engine: one pack on one device, and the lanes over it.
+//!
+//! JavaScript calls it from several places at once: files arrive while lanes are made. So every method borrows it shared,
+//! nothing inside is borrowed across an await, and a lane at work is taken out of its place.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell, RefMut};
 use std::sync::Arc;
 
 use halfdepth::chat::{ChatTemplate, Message};
 use halfdepth::decode::{self, Device, GpuInfo, Lane, Turn, TurnRequest};
-use halfdepth::model::{Cache, Llama, LlamaBuilder};
-use halfdepth::pack::{Manifest, Role};
+use halfdepth::model::{Cache, Loader};
+use halfdepth::pack::Manifest;
 use halfdepth::tokenizer::Tokenizer;
 use serde::Serialize;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -27,13 +30,24 @@ const LARGEST_CONTEXT: usize = 4096;
 #[wasm_bindgen]
 pub struct Engine {
     manifest: Manifest,
+    device: Device,
     adapter: Adapter,
-    missing: Vec<String>,
-    builder: Option<LlamaBuilder>,
-    model: Option<Arc<Llama>>,
-    tokenizer: Option<Tokenizer>,
+    /// Empty until the first file or lane: nothing is allocated for a visitor who only looks.
+    loader: RefCell<Option<Loader>>,
+    tokenizer: OnceCell<Tokenizer>,
     template: Option<ChatTemplate>,
-    lanes: Vec<(Lane, Option<Turn>)>,
+    lanes: RefCell<Vec<Place>>,
+}
+
+/// A lane's place: empty while the lane is at work.
+struct Place {
+    bytes: usize,
+    at_rest: Option<AtRest>,
+}
+
+struct AtRest {
+    lane: Lane,
+    turn: Option<Turn>,
 }
 
 #[wasm_bindgen]
@@ -53,48 +67,66 @@ impl Engine {
         to_js(&PackInfo::from(&self.manifest))
     }
 
-    /// Verifies and uploads one file of the pack; says whether all are in.
-    pub fn load(&mut self, file: &str, bytes: &[u8]) -> Result<bool, JsValue> {
-        Ok(self.load_file(file, bytes)?)
+    /// Takes the bytes of a file from byte `at` on, verifies them as they pass and puts them on the device; says whether the
+    /// file is in. Byte 0 begins the file anew.
+    #[wasm_bindgen(js_name = loadChunk)]
+    pub fn load_chunk(&self, file: &str, at: f64, bytes: &[u8]) -> Result<bool, JsValue> {
+        Ok(self.load(file, at as u64, bytes)?)
     }
 
-    /// A lane that runs the layers of a plan over the shared weights.
+    /// A lane that runs the layers of a plan over the shared weights, which may still be on their way.
     #[wasm_bindgen(js_name = addLane)]
-    pub async fn add_lane(&mut self, plan: &str) -> Result<usize, JsValue> {
+    pub async fn add_lane(&self, plan: &str) -> Result<usize, JsValue> {
         let plan = self.manifest.plan(plan).map_err(Failure::from)?;
-        let model = self.model()?;
-        let lane = Lane::new(model, plan, LARGEST_CONTEXT)
+        let model = Arc::clone(self.loader()?.model());
+        let lane = Lane::new(&model, plan, LARGEST_CONTEXT)
             .await
             .map_err(Failure::from)?;
-        self.lanes.push((lane, None));
-        Ok(self.lanes.len() - 1)
+        let mut lanes = self.lanes.borrow_mut();
+        lanes.push(Place {
+            bytes: lane.bytes(),
+            at_rest: Some(AtRest { lane, turn: None }),
+        });
+        Ok(lanes.len() - 1)
     }
 
     /// Takes a conversation; the steps that follow read it and answer.
     #[wasm_bindgen(js_name = startTurn)]
-    pub async fn start_turn(&mut self, lane: usize, request: JsValue) -> Result<JsValue, JsValue> {
+    pub async fn start_turn(&self, lane: usize, request: JsValue) -> Result<JsValue, JsValue> {
         let request: Request = serde_wasm_bindgen::from_value(request).map_err(Failure::from)?;
         to_js(&self.start(lane, request)?)
     }
 
     /// The next tokens of a lane's answer.
-    pub async fn step(&mut self, lane: usize) -> Result<JsValue, JsValue> {
-        let tokenizer = self.tokenizer.as_ref().ok_or_else(not_loaded)?;
-        let (lane, turn) = self.lanes.get_mut(lane).ok_or_else(|| no_lane(lane))?;
-        let turn = turn
-            .as_mut()
-            .ok_or_else(|| Failure::new("InvalidRequest", "no turn was started on this lane"))?;
-        to_js(&turn.step(lane, tokenizer).await.map_err(Failure::from)?)
+    pub async fn step(&self, lane: usize) -> Result<JsValue, JsValue> {
+        let tokenizer = self.tokenizer.get().ok_or_else(not_loaded)?;
+        let mut at_work = self.take(lane)?;
+        let stepped = match &mut at_work.turn {
+            Some(turn) => turn.step(&mut at_work.lane, tokenizer).await,
+            None => {
+                self.put_back(lane, at_work);
+                return Err(
+                    Failure::new("InvalidRequest", "no turn was started on this lane").into(),
+                );
+            }
+        };
+        self.put_back(lane, at_work);
+        to_js(&stepped.map_err(Failure::from)?)
     }
 
-    /// Bytes on the device.
+    /// Bytes on the device, and of the engine's own memory.
     pub fn memory(&self) -> Result<JsValue, JsValue> {
+        let loader = self.loader.borrow();
         to_js(&Memory {
-            weight_bytes: self.model.as_ref().map_or(0, |model| model.weight_bytes()),
-            lane_bytes: self.lanes.iter().map(|(lane, _)| lane.bytes()).collect(),
+            weight_bytes: loader.as_ref().map_or(0, |l| l.model().weight_bytes()),
+            lane_bytes: self.lanes.borrow().iter().map(|p| p.bytes).collect(),
+            wasm_bytes: core::arch::wasm32::memory_size(0) * WASM_PAGE,
         })
     }
 }
+
+/// Bytes of a page of wasm memory.
+const WASM_PAGE: usize = 65_536;
 
 impl Engine {
     async fn open_pack(manifest: &[u8]) -> Result<Self, Failure> {
@@ -105,69 +137,49 @@ impl Engine {
             .map(|source| ChatTemplate::new(source, special.bos.as_deref(), special.eos.as_deref()))
             .transpose()?;
         let (device, gpu, adapter) = device().await?;
-        fits(&manifest, &gpu)?;
+        Loader::fits(&manifest, &device)?;
+        cache_fits(&manifest, &gpu)?;
         Ok(Self {
+            device,
             adapter,
-            missing: manifest.files().into_iter().map(|info| info.file).collect(),
-            builder: Some(LlamaBuilder::new(manifest.config().clone(), &device)),
-            model: None,
-            tokenizer: None,
+            loader: RefCell::new(None),
+            tokenizer: OnceCell::new(),
             template,
-            lanes: Vec::new(),
+            lanes: RefCell::new(Vec::new()),
             manifest,
         })
     }
 
-    fn load_file(&mut self, file: &str, bytes: &[u8]) -> Result<bool, Failure> {
-        let roles: Vec<Role> = self
-            .manifest
-            .files()
-            .into_iter()
-            .filter(|info| info.file == file)
-            .map(|info| info.role)
-            .collect();
-        if roles.is_empty() {
-            return Err(Failure::new(
-                "InvalidRequest",
-                format!("{file} is no file of this pack"),
-            ));
-        }
-        if !self.missing.iter().any(|missing| missing == file) {
-            return Ok(self.missing.is_empty());
-        }
-        let builder = self
-            .builder
-            .as_mut()
-            .ok_or_else(|| Failure::new("InvalidRequest", "every file is in already"))?;
-        // Layers with equal weights share a file.
-        for role in roles {
-            match role {
-                Role::Tokenizer => {
-                    let tokenizer = Tokenizer::from_json(self.manifest.read_tokenizer(bytes)?)?;
-                    tokenizer.fits(self.manifest.config().vocab_size)?;
-                    self.tokenizer = Some(tokenizer);
-                }
-                Role::Embedding => builder.embedding(self.manifest.read_embedding(bytes)?)?,
-                Role::Head => builder.head(self.manifest.read_head(bytes)?)?,
-                Role::Layer(layer) => {
-                    builder.layer(layer, self.manifest.read_layer(layer, bytes)?)?
-                }
-            }
-        }
-        self.missing.retain(|missing| missing != file);
-        if !self.missing.is_empty() {
-            return Ok(false);
-        }
-        if let Some(builder) = self.builder.take() {
-            self.model = Some(Arc::new(builder.build()?));
-        }
-        Ok(true)
+    /// The loader, and with it the model: allocated the first time.
+    fn loader(&self) -> Result<RefMut<'_, Loader>, Failure> {
+        let mut place = self.loader.borrow_mut();
+        let loader = match place.take() {
+            Some(loader) => loader,
+            None => Loader::new(&self.manifest, &self.device)?,
+        };
+        Ok(RefMut::map(place, |place| place.insert(loader)))
     }
 
-    fn start(&mut self, lane: usize, request: Request) -> Result<Started, Failure> {
+    fn load(&self, file: &str, at: u64, bytes: &[u8]) -> Result<bool, Failure> {
+        let mut loader = self.loader()?;
+        let is_in = loader.load_chunk(file, at, bytes)?;
+        if let Some(json) = loader.take_tokenizer() {
+            let tokenizer = Tokenizer::from_json(&json)?;
+            tokenizer.fits(self.manifest.config().vocab_size)?;
+            // The loader hands it over once.
+            let _ = self.tokenizer.set(tokenizer);
+        }
+        Ok(is_in)
+    }
+
+    fn start(&self, lane: usize, request: Request) -> Result<Started, Failure> {
         let prompt = self.prompt(&request.messages)?;
-        let tokenizer = self.tokenizer.as_ref().ok_or_else(not_loaded)?;
-        let (lane, turn) = self.lanes.get_mut(lane).ok_or_else(|| no_lane(lane))?;
+        let tokenizer = self.tokenizer.get().ok_or_else(not_loaded)?;
+        let mut lanes = self.lanes.borrow_mut();
+        let AtRest { lane, turn } = at_rest(&mut lanes, lane)?;
+        if !self.loader()?.holds(&lane.plan().layers) {
+            return Err(not_loaded());
+        }
         let request = TurnRequest {
             prompt,
             sampling: request.sampling,
@@ -185,9 +197,21 @@ impl Engine {
         })
     }
 
+    fn take(&self, lane: usize) -> Result<AtRest, Failure> {
+        let mut lanes = self.lanes.borrow_mut();
+        let place = lanes.get_mut(lane).ok_or_else(|| no_lane(lane))?;
+        place.at_rest.take().ok_or_else(|| at_work(lane))
+    }
+
+    fn put_back(&self, lane: usize, at_rest: AtRest) {
+        if let Some(place) = self.lanes.borrow_mut().get_mut(lane) {
+            place.at_rest = Some(at_rest);
+        }
+    }
+
     /// The conversation as the model reads it. A model without a chat template continues the last message.
     fn prompt(&self, messages: &[Message]) -> Result<Vec<u32>, Failure> {
-        let tokenizer = self.tokenizer.as_ref().ok_or_else(not_loaded)?;
+        let tokenizer = self.tokenizer.get().ok_or_else(not_loaded)?;
         match &self.template {
             // The template writes the special tokens itself.
             Some(template) => Ok(tokenizer.encode(&template.render(messages, true)?, false)?),
@@ -199,34 +223,20 @@ impl Engine {
             }
         }
     }
-
-    fn model(&self) -> Result<&Arc<Llama>, Failure> {
-        self.model.as_ref().ok_or_else(not_loaded)
-    }
 }
 
-/// Whether the device can bind the largest tensors: embedding, head, and the cache of one layer.
-fn fits(manifest: &Manifest, gpu: &GpuInfo) -> Result<(), Failure> {
+/// Whether the device can bind the cache of one layer.
+fn cache_fits(manifest: &Manifest, gpu: &GpuInfo) -> Result<(), Failure> {
     let config = manifest.config();
-    let ends = manifest
-        .files()
-        .into_iter()
-        .filter(|info| matches!(info.role, Role::Embedding | Role::Head));
     let cache = Cache::largest_tensor_bytes(config, config.context.min(LARGEST_CONTEXT));
-    let largest = ends
-        .map(|info| info.bytes)
-        .max()
-        .unwrap_or_default()
-        .max(cache);
-    if largest <= gpu.largest_binding {
+    if cache <= gpu.largest_binding {
         return Ok(());
     }
     let limit = gpu.largest_binding;
     Err(Failure::new(
         "PackError",
         format!(
-            "this model has a tensor of {largest} bytes, but this GPU binds {limit} at most; pack it with \
-             --embedding q4, or use another GPU"
+            "one layer's cache takes {cache} bytes, but this GPU binds {limit} at once; use another GPU"
         ),
     ))
 }
@@ -257,7 +267,19 @@ fn now_ms() -> f64 {
 fn not_loaded() -> Failure {
     Failure::new(
         "InvalidRequest",
-        "the pack is not loaded yet; load every file first",
+        "what this lane runs on is not all loaded yet; load the pack's other files first",
+    )
+}
+
+fn at_rest(lanes: &mut [Place], lane: usize) -> Result<&mut AtRest, Failure> {
+    let place = lanes.get_mut(lane).ok_or_else(|| no_lane(lane))?;
+    place.at_rest.as_mut().ok_or_else(|| at_work(lane))
+}
+
+fn at_work(lane: usize) -> Failure {
+    Failure::new(
+        "InvalidRequest",
+        format!("lane {lane} is at work; wait for its step to end"),
     )
 }
 

@@ -1,0 +1,6 @@
+export function serveRandomPack(): Promise<{
+  manifestUrl: string;
+  /** Of all files that the manifest lists. */
+  bytes: number;
+  close: () => void;
+}>;
