@@ -1,4 +1,4 @@
-@group(0) @binding(1) var<storage, read_write> out: array<f32>; // (rows, OUT_ROWS)
+@group(0) @binding(1) var<storage, read_write> out: array<f32>; // (rows, OUT_COLS); this product fills OUT_ROWS of them
 
 fn weight_row(output: u32, part: u32) -> u32 {
     return output;
@@ -7,7 +7,7 @@ fn weight_row(output: u32, part: u32) -> u32 {
 fn write_outputs(token: u32, first_out: u32, sums: array<f32, WEIGHT_ROWS>) {
 #repeat o OUTPUTS
     if first_out + {o}u < OUT_ROWS {
-        out[token * OUT_ROWS + first_out + {o}u] = sums[{o}];
+        out[token * OUT_COLS + FIRST_OUT + first_out + {o}u] = sums[{o}];
     }
 #end
 }

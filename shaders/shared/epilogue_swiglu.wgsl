@@ -1,5 +1,5 @@
 // out = silu(gate) * up: the first half of the matrix's rows is the gate, the second the up projection.
-@group(0) @binding(1) var<storage, read_write> out: array<f32>; // (rows, OUT_ROWS)
+@group(0) @binding(1) var<storage, read_write> out: array<f32>; // (rows, OUT_COLS); this product fills OUT_ROWS of them
 
 fn weight_row(output: u32, part: u32) -> u32 {
     return output + part * OUT_ROWS;
@@ -9,7 +9,7 @@ fn write_outputs(token: u32, first_out: u32, sums: array<f32, WEIGHT_ROWS>) {
 #repeat o OUTPUTS
     if first_out + {o}u < OUT_ROWS {
         let gate = sums[{o} * 2];
-        out[token * OUT_ROWS + first_out + {o}u] = gate / (1.0 + exp(-gate)) * sums[{o} * 2 + 1];
+        out[token * OUT_COLS + FIRST_OUT + first_out + {o}u] = gate / (1.0 + exp(-gate)) * sums[{o} * 2 + 1];
     }
 #end
 }

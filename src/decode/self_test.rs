@@ -40,6 +40,7 @@ pub(super) async fn self_test(device: &Device) -> Result<(), DecodeError> {
         },
         scales: word_tensor(packed.scale_words(), device),
         words: word_tensor(packed.words, device),
+        first_row: 0,
     };
     let x = Tensor::from_data(TensorData::new(x, [1, COLS]), (device, DType::F32));
     let out = Tensor::from_data(

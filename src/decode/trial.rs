@@ -77,6 +77,7 @@ impl Trial {
                 words: room(rows * padded / 8),
                 scales: room((rows * padded / GROUP).div_ceil(2)),
                 shape,
+                first_row: 0,
             },
             waiting: candidates(start, subgroup),
             measured: Vec::new(),

@@ -11,8 +11,12 @@ use super::linear::{Matrix, MatrixShape};
 use super::twin::{Normed, floats, widen_row, words};
 use super::{Shader, WORKGROUP, launch};
 
-/// Looks up `ids` (pass rows) in `table` (vocabulary, hidden), writes the rows into `residual` (pass rows, hidden) and, with `gamma`
-/// (hidden), into `normed` ([`super::linear::Input::Normed`]).
+/// Looks up `ids` (pass rows) in `table`, which holds all or some rows of an embedding (`vocabulary`, hidden), writes the rows into `residual` (pass rows, hidden) and, with `gamma`
+/// (hidden), into `normed` ([`super::linear::Input::Normed`]). Rows of ids that lie in another part stay as they are.
+#[allow(
+    clippy::too_many_arguments,
+    reason = "one for each buffer of the shader"
+)]
 pub fn embed(
     ids: Tensor<1, Int>,
     table: &Matrix,
@@ -20,6 +24,7 @@ pub fn embed(
     gamma: Tensor<1>,
     normed: Tensor<2>,
     step: Tensor<1, Int>,
+    vocabulary: usize,
 ) -> (Tensor<2>, Tensor<2>) {
     let (residual, normed) = Dispatch::embed(
         ids.into_dispatch(),
@@ -30,6 +35,8 @@ pub fn embed(
         normed.into_dispatch(),
         step.into_dispatch(),
         table.shape,
+        table.first_row,
+        vocabulary,
     );
     (
         Tensor::from_dispatch(residual),
@@ -38,10 +45,12 @@ pub fn embed(
 }
 
 /// The shader of this op for one table and passes of `pass_rows` rows.
-pub fn shader(table: MatrixShape, pass_rows: usize) -> Shader {
+pub fn shader(table: MatrixShape, first_row: usize, vocabulary: usize, pass_rows: usize) -> Shader {
     Shader::new("embed")
         .with("WORKGROUP", WORKGROUP)
-        .with("VOCABULARY", table.rows)
+        .with("VOCABULARY", vocabulary)
+        .with("FIRST_ROW", first_row)
+        .with("ROWS", table.rows)
         .with("COLS", table.cols)
         .with("PADDED_COLS", table.padded_cols())
         .with("PASS_ROWS", pass_rows)
@@ -65,6 +74,8 @@ pub(crate) trait Embed: Backend {
         normed: FloatTensor<Self>,
         step: IntTensor<Self>,
         table: MatrixShape,
+        first_row: usize,
+        vocabulary: usize,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 }
 
@@ -78,6 +89,8 @@ impl Embed for CubeBackend {
         normed: FloatTensor<Self>,
         step: IntTensor<Self>,
         table: MatrixShape,
+        first_row: usize,
+        vocabulary: usize,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let rows = residual.meta.shape()[0];
         let mut buffers = vec![&ids, &residual, &step, &words];
@@ -86,7 +99,8 @@ impl Embed for CubeBackend {
         }
         buffers.extend([&gamma, &normed]);
         let count = CubeCount::Static(rows as u32, 1, 1);
-        launch(shader(table, rows), count, &buffers);
+        let shader = shader(table, first_row, vocabulary, rows);
+        launch(shader, count, &buffers);
         (residual, normed)
     }
 }
@@ -101,17 +115,23 @@ impl Embed for Flex {
         mut normed: FloatTensor<Self>,
         step: IntTensor<Self>,
         table: MatrixShape,
+        first_row: usize,
+        vocabulary: usize,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let active = words(&step)[1] as usize;
         let mut normed_rows = Normed::new(normed.storage_mut::<f32>(), table.cols);
         let rows = residual.storage_mut::<f32>().chunks_mut(table.cols);
         for (token, (row, id)) in rows.zip(words(&ids)).take(active).enumerate() {
+            let id = (*id as usize).min(vocabulary - 1);
+            let Some(part_row) = id.checked_sub(first_row).filter(|r| *r < table.rows) else {
+                continue;
+            };
             widen_row(
                 words(&table_words),
                 words(&scales),
                 table.format,
                 table.padded_cols(),
-                (*id as usize).min(table.rows - 1),
+                part_row,
                 row,
             );
             normed_rows.write(token, row, floats(&gamma));

@@ -19,6 +19,8 @@ pub struct Matrix {
     pub scales: Tensor<1, Int>,
     /// Shape and format.
     pub shape: MatrixShape,
+    /// The row of a larger matrix with which this one begins: a vocabulary may be too large for one buffer.
+    pub first_row: usize,
 }
 
 /// What is done with a finished sum.
@@ -43,7 +45,8 @@ pub struct Linear {
     pub variant: Variant,
 }
 
-/// `x` (rows as `spec.input` says) times `weight` into `out` (pass rows, outputs).
+/// `x` (rows as `spec.input` says) times `weight` into `out` (pass rows, outputs), from the output on that is the weight's
+/// first row.
 pub fn linear(
     x: Tensor<2>,
     weight: &Matrix,
@@ -58,13 +61,16 @@ pub fn linear(
         out.into_dispatch(),
         step.into_dispatch(),
         weight.shape,
+        weight.first_row,
         spec,
     ))
 }
 
 /// The shader of this op for `x_rows` rows of x and `pass_rows` rows of output.
 pub fn shader(weight: MatrixShape, x_rows: usize, pass_rows: usize, spec: Linear) -> Shader {
-    spec.shader(&spec.product(weight, x_rows, pass_rows))
+    let product = spec.product(weight, x_rows, pass_rows);
+    let outputs = product.outputs();
+    spec.shader(&product, outputs, 0)
 }
 
 impl Linear {
@@ -83,8 +89,13 @@ impl Linear {
         }
     }
 
-    fn shader(&self, product: &Product) -> Shader {
-        product.shader().choose(
+    /// `out_cols`: outputs of a whole row, of which this product's begin at `first_out`.
+    fn shader(&self, product: &Product, out_cols: usize, first_out: usize) -> Shader {
+        let shader = product
+            .shader()
+            .with("OUT_COLS", out_cols)
+            .with("FIRST_OUT", first_out);
+        shader.choose(
             "epilogue",
             match self.epilogue {
                 Epilogue::Store => "epilogue_store",
@@ -96,6 +107,10 @@ impl Linear {
 
 #[backend_extension(Cube, Flex)]
 pub(crate) trait LinearOp: Backend {
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "one for each buffer of the shader"
+    )]
     fn linear(
         x: FloatTensor<Self>,
         words: IntTensor<Self>,
@@ -103,6 +118,7 @@ pub(crate) trait LinearOp: Backend {
         out: FloatTensor<Self>,
         step: IntTensor<Self>,
         weight: MatrixShape,
+        first_row: usize,
         spec: Linear,
     ) -> FloatTensor<Self>;
 }
@@ -115,6 +131,7 @@ impl LinearOp for CubeBackend {
         out: FloatTensor<Self>,
         step: IntTensor<Self>,
         weight: MatrixShape,
+        first_row: usize,
         spec: Linear,
     ) -> FloatTensor<Self> {
         let product = spec.product(weight, x.meta.shape()[0], out.meta.shape()[0]);
@@ -122,7 +139,8 @@ impl LinearOp for CubeBackend {
         if weight.has_scales() {
             buffers.push(&scales);
         }
-        launch(spec.shader(&product), product.count(), &buffers);
+        let shader = spec.shader(&product, out.meta.shape()[1], first_row);
+        launch(shader, product.count(), &buffers);
         out
     }
 }
@@ -135,11 +153,12 @@ impl LinearOp for Flex {
         mut out: FloatTensor<Self>,
         step: IntTensor<Self>,
         weight: MatrixShape,
+        first_row: usize,
         spec: Linear,
     ) -> FloatTensor<Self> {
         let (x_rows, pass_rows) = (x.layout().shape()[0], out.layout().shape()[0]);
         let product = spec.product(weight, x_rows, pass_rows);
-        let outputs = product.outputs();
+        let (outputs, out_cols) = (product.outputs(), out.layout().shape()[1]);
         let active = words(&step)[1] as usize;
         let values = out.storage_mut::<f32>();
         product.sums(
@@ -148,7 +167,7 @@ impl LinearOp for Flex {
             words(&scales),
             active,
             |row, token, sum| {
-                let value = &mut values[token * outputs + row % outputs];
+                let value = &mut values[token * out_cols + first_row + row % outputs];
                 match (spec.epilogue, row < outputs) {
                     (Epilogue::Store, _) => *value = sum,
                     // The gate's row comes first and waits in the output for the up projection's.

@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use burn::module::{Module, Param};
 
-
 use super::BuildError;
 use super::storage::{Allocator, Destination, Words};
 use crate::kernels::linear::{Matrix, MatrixShape};
@@ -12,7 +11,7 @@ use crate::kernels::linear::{Matrix, MatrixShape};
 /// A linear layer without bias, or an embedding table, in packed form. Weight (out features, in features).
 #[derive(Module, Debug)]
 pub struct PackedLinear {
-    /// Never empty. Ops take one; [`PackedLinear::allocate`] refuses what would need more.
+    /// Never empty; one, but for what [`PackedLinear::allocate_in_parts`] made.
     parts: Vec<RowPart>,
     #[module(skip)]
     shape: MatrixShape,
@@ -34,16 +33,25 @@ impl PackedLinear {
         shape: MatrixShape,
         allocator: &Allocator,
     ) -> Result<(Self, [Destination; 2]), BuildError> {
-        let limit = allocator.largest_tensor_bytes;
-        let parts = row_parts(shape, limit);
-        if parts.len() != 1 {
-            return Err(BuildError::NeedsRowParts {
-                name: name.to_string(),
-                bytes: 4 * shape.format.word_count(shape.rows, shape.cols),
-                limit,
-            });
+        let parts = row_parts(shape, allocator.largest_tensor_bytes);
+        match parts.len() {
+            1 => Ok(Self::in_parts(shape, parts, allocator)),
+            _ => Err(too_large(name, shape, allocator)),
         }
-        Ok(Self::in_parts(shape, parts, allocator))
+    }
+
+    /// As [`PackedLinear::allocate`], but in as many buffers as the device's limit asks for: for what is used by way of
+    /// [`PackedLinear::parts`], the embedding and the head.
+    pub(super) fn allocate_in_parts(
+        name: &str,
+        shape: MatrixShape,
+        allocator: &Allocator,
+    ) -> Result<(Self, [Destination; 2]), BuildError> {
+        let parts = row_parts(shape, allocator.largest_tensor_bytes);
+        match parts.is_empty() {
+            false => Ok(Self::in_parts(shape, parts, allocator)),
+            true => Err(too_large(name, shape, allocator)),
+        }
     }
 
     fn in_parts(
@@ -67,15 +75,24 @@ impl PackedLinear {
         (linear, destinations)
     }
 
-    /// The tensors and their shape, as ops take them.
-    pub fn matrix(&self) -> Matrix {
-        let [part] = &self.parts[..] else {
-            unreachable!("`allocate` makes one part or refuses")
-        };
-        Matrix {
+    /// The tensors and their shape, as ops take them, part by part.
+    pub fn parts(&self) -> impl Iterator<Item = Matrix> + '_ {
+        self.parts.iter().map(|part| Matrix {
             words: part.words.val(),
             scales: part.scales.val(),
-            shape: self.shape,
+            shape: MatrixShape {
+                rows: part.rows.len(),
+                ..self.shape
+            },
+            first_row: part.rows.start,
+        })
+    }
+
+    /// The tensors and their shape of a matrix that lies in one buffer.
+    pub fn matrix(&self) -> Matrix {
+        match self.parts().next() {
+            Some(matrix) if self.parts.len() == 1 => matrix,
+            _ => unreachable!("`allocate` makes one part or refuses"),
         }
     }
 
@@ -113,6 +130,14 @@ impl RowPart {
             rows,
         };
         (part, [words_to, scales_to])
+    }
+}
+
+fn too_large(name: &str, shape: MatrixShape, allocator: &Allocator) -> BuildError {
+    BuildError::NeedsRowParts {
+        name: name.to_string(),
+        bytes: 4 * shape.format.word_count(shape.rows, shape.cols),
+        limit: allocator.largest_tensor_bytes,
     }
 }
 

@@ -165,7 +165,7 @@ fn allocate_embedding(
     format: Format,
     allocator: &Allocator,
 ) -> Result<(PackedLinear, [Destination; 2]), BuildError> {
-    PackedLinear::allocate("the embedding", table(config, format), allocator)
+    PackedLinear::allocate_in_parts("the embedding", table(config, format), allocator)
 }
 
 /// The final norm and, where there is a format for it, a head of its own.
@@ -182,7 +182,8 @@ fn allocate_head(
     let Some(format) = format else {
         return Ok((norm, None, vec![norm_to]));
     };
-    let (head, head_to) = PackedLinear::allocate("the head", table(config, format), allocator)?;
+    let (head, head_to) =
+        PackedLinear::allocate_in_parts("the head", table(config, format), allocator)?;
     let to = [norm_to].into_iter().chain(head_to).collect();
     Ok((norm, Some(head), to))
 }
@@ -219,10 +220,8 @@ pub enum BuildError {
         /// (rows, columns) needed.
         expected: (usize, usize),
     },
-    /// A matrix that would have to be split by rows over several buffers, which the ops do not take yet.
-    #[error(
-        "{name} has {bytes} bytes, but this GPU binds {limit} at once; pack the model with --embedding q4, or use another GPU"
-    )]
+    /// A layer's matrix that would have to be split by rows over several buffers; only embedding and head are.
+    #[error("{name} has {bytes} bytes, but this GPU binds {limit} at once; use another GPU")]
     NeedsRowParts {
         /// The matrix.
         name: String,

@@ -249,17 +249,13 @@ impl Llama {
         let first_norm = layers
             .first()
             .map_or_else(|| self.norm.val(), attention_norm);
-        work.stream(|residual, normed| {
-            let table = self.embedding.matrix();
-            embed(
-                control.ids.read(),
-                &table,
-                residual,
-                first_norm,
-                normed,
-                step(),
-            )
-        });
+        let vocabulary = self.config.vocab_size;
+        for table in self.embedding.parts() {
+            let (ids, norm) = (control.ids.read(), first_norm.clone());
+            work.stream(|residual, normed| {
+                embed(ids, &table, residual, norm, normed, step(), vocabulary)
+            });
+        }
         for (at, (&index, kept)) in layers.iter().zip(&mut cache.layers).enumerate() {
             let layer = &self.layers[index];
             self.attend(
@@ -353,11 +349,7 @@ impl Llama {
         pick: Pick,
     ) {
         let spec = self.normed_product(Rows::Last, Epilogue::Store, cache.variant);
-        let normed = work.normed.read();
-        head.logits.update(|out| {
-            let weight = self.head().matrix();
-            linear(normed, &weight, out, control.step.read(), spec)
-        });
+        self.logits(work, head, control, spec);
         let logits = head.logits.read();
         let sampling = control.sampling.read();
         match pick {
@@ -392,11 +384,16 @@ impl Llama {
         variant: Variant,
     ) {
         let spec = self.normed_product(Rows::Each, Epilogue::Store, variant);
-        let normed = work.normed.read();
-        head.logits.update(|out| {
-            let weight = self.head().matrix();
-            linear(normed, &weight, out, control.step.read(), spec)
-        });
+        self.logits(work, head, control, spec);
+    }
+
+    /// The head, part by part.
+    fn logits(&self, work: &Workspace, head: &mut HeadWork, control: &Control, spec: Linear) {
+        for weight in self.head().parts() {
+            let normed = work.normed.read();
+            head.logits
+                .update(|out| linear(normed, &weight, out, control.step.read(), spec));
+        }
     }
 
     /// A product of the normed residual stream.

@@ -3,7 +3,7 @@
 use burn::tensor::Device;
 use halfdepth::kernels::Variant;
 use halfdepth::kernels::embed::embed;
-use halfdepth::kernels::linear::{Epilogue, Input, Linear, Rows, linear};
+use halfdepth::kernels::linear::{Epilogue, Input, Linear, Matrix, MatrixShape, Rows, linear};
 use halfdepth::quant::Format;
 
 use crate::support::{
@@ -237,9 +237,55 @@ fn embed_equals_its_twin() {
                     floats(random(6, hidden), [hidden], device),
                     floats(vec![7.0; 5 * normed_cols], [5, normed_cols], device),
                     words(vec![0, 3], device),
+                    vocabulary,
                 );
                 [read(residual), read(normed)].concat()
             });
         }
+    }
+}
+
+#[test]
+fn a_matrix_in_parts_is_the_whole_matrix() {
+    use halfdepth::quant::Packed;
+    let (rows, cols) = (70, 96);
+    let weights = random(1, rows * cols);
+    // (first row, rows) of each part
+    for parts in [
+        &[(0, 70)][..],
+        &[(0, 32), (32, 38)],
+        &[(0, 2), (2, 60), (62, 8)],
+    ] {
+        same_everywhere(&format!("{parts:?}"), TOLERANCE, |device| {
+            let parts = parts.iter().map(|&(first_row, part_rows)| {
+                let part = &weights[first_row * cols..(first_row + part_rows) * cols];
+                let packed = Packed::quantise(part_rows, cols, Format::Q4, part).expect("finite");
+                let shape = MatrixShape {
+                    rows: part_rows,
+                    cols,
+                    format: Format::Q4,
+                };
+                Matrix {
+                    scales: words(packed.scale_words(), device),
+                    words: words(packed.words, device),
+                    shape,
+                    first_row,
+                }
+            });
+            let step = || words(vec![0, 3], device);
+            let x = floats(random(2, 3 * cols), [3, cols], device);
+            let mut out = floats(vec![f32::NAN; 3 * rows], [3, rows], device);
+            let mut stream = (
+                floats(vec![f32::NAN; 3 * cols], [3, cols], device),
+                floats(vec![f32::NAN; 3 * cols * 5 / 4], [3, cols * 5 / 4], device),
+            );
+            let gamma = floats(random(4, cols), [cols], device);
+            for part in parts {
+                out = linear(x.clone(), &part, out, step(), specs(Variant::PLAIN)[0]);
+                let ids = words(vec![1, 69, 33], device);
+                stream = embed(ids, &part, stream.0, gamma.clone(), stream.1, step(), rows);
+            }
+            [read(out), read(stream.0), read(stream.1)].concat()
+        });
     }
 }

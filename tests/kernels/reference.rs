@@ -50,6 +50,7 @@ impl Case {
                 cols,
                 format: Format::F32,
             },
+            first_row: 0,
         }
     }
 

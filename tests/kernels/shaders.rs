@@ -17,7 +17,7 @@ fn variants() -> Vec<Shader> {
     for format in [Format::F32, Format::Q8, Format::Q4] {
         for (rows, cols) in [(4, 8), (64, 172), (128_256, 2048)] {
             let shape = MatrixShape { rows, cols, format };
-            shaders.extend([1, 256].map(|pass_rows| embed::shader(shape, pass_rows)));
+            shaders.extend([1, 256].map(|pass_rows| embed::shader(shape, 0, rows, pass_rows)));
             for (variant, pass_rows) in VARIANTS
                 .into_iter()
                 .flat_map(|variant| [1, 8, 256].map(|rows| (variant, rows)))

@@ -105,6 +105,7 @@ pub(crate) fn matrix(
         words: words(packed.words, device),
         scales: words(scales, device),
         shape: MatrixShape { rows, cols, format },
+        first_row: 0,
     }
 }
 
