@@ -9,6 +9,8 @@ import {
   type FromWorker,
   type LaneAdded,
   type LoadStage,
+  type Method,
+  type Methods,
   type Opened,
   type ToWorker,
   type TurnEvent,
@@ -64,7 +66,7 @@ export function host(
     call: Call,
     emit: (event: LoadStage | TurnEvent) => void,
     signal: AbortSignal,
-  ): Promise<Opened | LaneAdded | null> {
+  ): Promise<Methods[Method]["gives"]> {
     switch (call.method) {
       case "open":
         return openPack(call.params.manifestUrl, emit, signal);
@@ -74,6 +76,10 @@ export function host(
         return addLane(opened().engine, call.params.plan);
       case "turn":
         return turn(opened().engine, call.params, emit, signal);
+      case "readBandwidth": {
+        const { engine } = opened();
+        return oneAtATime(() => engine.readBandwidth(call.params.bytes));
+      }
     }
   }
 

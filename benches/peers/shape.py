@@ -18,14 +18,12 @@ def scaling(shape: SimpleNamespace) -> dict | None:
     if shape.rope["scaling"] == "none":
         return None
     llama3 = shape.rope["scaling"]["llama3"]
-    original = llama3["original_context"]
     return {
         "rope_type": "llama3",
         "factor": llama3["factor"],
-        # A pack holds wavelengths, Hugging Face the divisors they come from.
-        "low_freq_factor": original / (original / llama3["low_freq_factor"]),
-        "high_freq_factor": original / (original / llama3["high_freq_factor"]),
-        "original_max_position_embeddings": original,
+        "low_freq_factor": llama3["low_freq_factor"],
+        "high_freq_factor": llama3["high_freq_factor"],
+        "original_max_position_embeddings": llama3["original_context"],
     }
 
 

@@ -12,6 +12,7 @@ pub mod rms_norm;
 pub mod rope_cache;
 mod shader;
 mod slot;
+pub mod stream_read;
 mod twin;
 
 pub use shader::{Constant, Shader};

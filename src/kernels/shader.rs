@@ -123,6 +123,7 @@ fn source(name: &str) -> &'static str {
         "linear" => include_str!("../../shaders/linear.wgsl"),
         "rms_norm" => include_str!("../../shaders/rms_norm.wgsl"),
         "rope_cache" => include_str!("../../shaders/rope_cache.wgsl"),
+        "stream_read" => include_str!("../../shaders/stream_read.wgsl"),
         "epilogue_residual" => include_str!("../../shaders/shared/epilogue_residual.wgsl"),
         "epilogue_store" => include_str!("../../shaders/shared/epilogue_store.wgsl"),
         "epilogue_swiglu" => include_str!("../../shaders/shared/epilogue_swiglu.wgsl"),

@@ -11,4 +11,5 @@ mod elementary;
 mod linear;
 mod reference;
 mod shaders;
+mod stream_read;
 mod support;

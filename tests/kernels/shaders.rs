@@ -3,7 +3,7 @@
 use halfdepth::kernels::attention::Heads;
 use halfdepth::kernels::linear::{Epilogue, MatrixShape};
 use halfdepth::kernels::rms_norm::Rows;
-use halfdepth::kernels::{Shader, argmax, embed, linear, rms_norm, rope_cache};
+use halfdepth::kernels::{Shader, argmax, embed, linear, rms_norm, rope_cache, stream_read};
 use halfdepth::quant::Format;
 
 fn variants() -> Vec<Shader> {
@@ -32,6 +32,7 @@ fn variants() -> Vec<Shader> {
         }
     }
     shaders.extend([Rows::Each, Rows::Last].map(|rows| rms_norm::shader(2048, 1e-5, rows)));
+    shaders.extend([4, 1 << 20].map(stream_read::shader));
     shaders
 }
 

@@ -1,11 +1,5 @@
 // ONNX Runtime on WebGPU. In: a folder in the Hugging Face layout and token ids. Out: when each token came.
-import {
-  AutoModelForCausalLM,
-  BaseStreamer,
-  Tensor,
-  env,
-  ones,
-} from "@huggingface/transformers";
+import { AutoModelForCausalLM, BaseStreamer, Tensor, env, ones } from "@huggingface/transformers";
 
 let model;
 
@@ -32,7 +26,6 @@ export async function run({ ids, newTokens }) {
   const streamer = new Times();
   const shape = [1, ids.length];
   const begun = performance.now();
-  streamer.begun = begun;
   await model.generate({
     inputs: new Tensor("int64", BigInt64Array.from(ids, BigInt), shape),
     attention_mask: ones(shape),
@@ -41,18 +34,25 @@ export async function run({ ids, newTokens }) {
     do_sample: false,
     streamer,
   });
-  return { tokenTimesMs: streamer.tokenTimesMs };
+  const [prompt, first, ...rest] = streamer.timesMs;
+  if (prompt === undefined || rest.length !== newTokens - 1)
+    throw new Error(`transformers.js wrote ${rest.length + 1} tokens`);
+  return {
+    firstTokenMs: first - begun,
+    decodeMs: (rest.at(-1) ?? first) - first,
+    passes: rest.length,
+  };
 }
 
+/** When the prompt was handed over, then when each token came. */
 class Times extends BaseStreamer {
-  tokenTimesMs = [];
-  isPrompt = true;
+  timesMs = [];
 
   put() {
-    // The prompt comes first, whole.
-    if (!this.isPrompt) this.tokenTimesMs.push(performance.now() - this.begun);
-    this.isPrompt = false;
+    this.timesMs.push(performance.now());
   }
 
-  end() {}
+  end() {
+    // The times are all there is.
+  }
 }

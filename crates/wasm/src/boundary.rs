@@ -1,23 +1,73 @@
 //! The values that cross to JavaScript, as `www/engine.d.ts` declares them, and errors with a name and advice.
 
 use halfdepth::chat::{ChatError, Message};
-use halfdepth::decode::DecodeError;
 use halfdepth::decode::sampler::Sampling;
-use halfdepth::model::BuildError;
+use halfdepth::decode::{Bandwidth, DecodeError, Step};
+use halfdepth::model::{BuildError, Cache};
 use halfdepth::pack::{Manifest, PackError, Role};
 use halfdepth::plan::PlanEntry;
 use halfdepth::tokenizer::TokenizerError;
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::JsValue;
 
-/// What a turn is asked with.
+/// What a turn is asked with: a conversation, or token ids as they are.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Request {
-    pub(crate) messages: Vec<Message>,
+    messages: Option<Vec<Message>>,
+    ids: Option<Vec<u32>>,
     pub(crate) sampling: Sampling,
     pub(crate) max_tokens: usize,
     pub(crate) stop: Vec<String>,
+    #[serde(default)]
+    pub(crate) ignore_end: bool,
+}
+
+/// What the model is to read.
+pub(crate) enum Prompt {
+    Messages(Vec<Message>),
+    Ids(Vec<u32>),
+}
+
+impl Request {
+    /// Takes what is to be read out of the request.
+    pub(crate) fn take_prompt(&mut self) -> Result<Prompt, Failure> {
+        match (self.messages.take(), self.ids.take()) {
+            (Some(messages), None) => Ok(Prompt::Messages(messages)),
+            (None, Some(ids)) => Ok(Prompt::Ids(ids)),
+            _ => Err(Failure::new(
+                "InvalidRequest",
+                "a turn takes either `messages` or `ids`; give one of them",
+            )),
+        }
+    }
+}
+
+/// What a step brought, and what it cost the worker.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TimedStep {
+    #[serde(flatten)]
+    pub(crate) step: Step,
+    /// Milliseconds inside `step`, waiting for the device left out.
+    pub(crate) cpu_ms: f64,
+}
+
+/// How fast the device reads.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ReadBandwidth {
+    bytes_per_second: f64,
+    buffer_bytes: u64,
+}
+
+impl From<Bandwidth> for ReadBandwidth {
+    fn from(bandwidth: Bandwidth) -> Self {
+        Self {
+            bytes_per_second: bandwidth.bytes_per_second,
+            buffer_bytes: bandwidth.buffer_bytes,
+        }
+    }
 }
 
 /// What a turn begins with.
@@ -49,6 +99,10 @@ pub(crate) struct PackInfo {
     vocab_size: usize,
     context: usize,
     parameters: u64,
+    /// The head is the embedding.
+    tied_head: bool,
+    /// Keys and values of one position in one layer.
+    cache_bytes_per_position: u64,
     plans: Vec<Plan>,
     files: Vec<File>,
     chat: bool,
@@ -84,6 +138,8 @@ impl From<&Manifest> for PackInfo {
             vocab_size: config.vocab_size,
             context: config.context,
             parameters: config.parameters(),
+            tied_head: config.tied_head,
+            cache_bytes_per_position: 2 * Cache::largest_tensor_bytes(config, 1),
             plans: manifest.plans().iter().map(Plan::from).collect(),
             files: each_once(manifest.files()).map(File::from).collect(),
             chat: manifest.chat_template().is_some(),

@@ -13,7 +13,9 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 
 use crate::adapter::{self, Adapter};
-use crate::boundary::{Failure, Memory, PackInfo, Request, Started};
+use crate::boundary::{
+    Failure, Memory, PackInfo, Prompt, ReadBandwidth, Request, Started, TimedStep,
+};
 
 thread_local! {
     /// The device is asked for once: a second pack opened in the same worker uses it too.
@@ -84,7 +86,20 @@ impl Engine {
         let turn = turn
             .as_mut()
             .ok_or_else(|| Failure::new("InvalidRequest", "no turn was started on this lane"))?;
-        to_js(&turn.step(lane, tokenizer).await.map_err(Failure::from)?)
+        let (step, cpu_ms) = timed(turn.step(lane, tokenizer)).await;
+        let step = step.map_err(Failure::from)?;
+        to_js(&TimedStep { step, cpu_ms })
+    }
+
+    /// How fast the device reads a buffer of `bytes`, or the largest it can bind. Takes about two seconds.
+    #[wasm_bindgen(js_name = readBandwidth)]
+    pub async fn read_bandwidth(&self, bytes: f64) -> Result<JsValue, JsValue> {
+        let (device, gpu, _) = device().await?;
+        // A float that is no number of bytes becomes 0, and 0 the smallest buffer.
+        let measured = decode::read_bandwidth(&device, bytes as u64, gpu.largest_binding, now_ms)
+            .await
+            .map_err(Failure::from)?;
+        to_js(&ReadBandwidth::from(measured))
     }
 
     /// Bytes on the device.
@@ -164,8 +179,11 @@ impl Engine {
         Ok(true)
     }
 
-    fn start(&mut self, lane: usize, request: Request) -> Result<Started, Failure> {
-        let prompt = self.prompt(&request.messages)?;
+    fn start(&mut self, lane: usize, mut request: Request) -> Result<Started, Failure> {
+        let prompt = match request.take_prompt()? {
+            Prompt::Messages(messages) => self.prompt(&messages)?,
+            Prompt::Ids(ids) => ids,
+        };
         let tokenizer = self.tokenizer.as_ref().ok_or_else(not_loaded)?;
         let (lane, turn) = self.lanes.get_mut(lane).ok_or_else(|| no_lane(lane))?;
         let request = TurnRequest {
@@ -173,7 +191,7 @@ impl Engine {
             sampling: request.sampling,
             max_tokens: request.max_tokens,
             stop: request.stop,
-            ignore_end: false,
+            ignore_end: request.ignore_end,
         };
         let started = Turn::start(lane, tokenizer, request, now_ms)?;
         let stats = started.stats();
@@ -252,6 +270,20 @@ fn now_ms() -> f64 {
             .as_ref()
             .map_or_else(js_sys::Date::now, web_sys::Performance::now)
     })
+}
+
+/// Awaits `work` and adds up the time of its polls: what the worker itself took, without its waits.
+async fn timed<T>(work: impl Future<Output = T>) -> (T, f64) {
+    let mut work = std::pin::pin!(work);
+    let mut spent_ms = 0.0;
+    let done = std::future::poll_fn(|context| {
+        let begun_ms = now_ms();
+        let poll = work.as_mut().poll(context);
+        spent_ms += now_ms() - begun_ms;
+        poll
+    })
+    .await;
+    (done, spent_ms)
 }
 
 fn not_loaded() -> Failure {
