@@ -6,7 +6,7 @@ use burn::tensor::{DType, Device, Int, Tensor};
 use super::device::client;
 use super::{Clock, DecodeError};
 use crate::kernels::IntSlot;
-use crate::kernels::stream_read::{SUMS, VECTOR, stream_read};
+use crate::kernels::stream_read::{VECTOR, stream_read, threads};
 
 /// What a device reads, at the best.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,7 +40,10 @@ pub async fn read_bandwidth(
     let words = usize::try_from(vectors).unwrap_or(usize::MAX / VECTOR) * VECTOR;
     let buffer_bytes = vectors * vector_bytes;
     let data = Tensor::<1, Int>::empty([words], (device, DType::U32));
-    let mut sums = IntSlot::new(Tensor::<1, Int>::empty([SUMS], (device, DType::U32)));
+    let mut sums = IntSlot::new(Tensor::<1, Int>::empty(
+        [threads(words)],
+        (device, DType::U32),
+    ));
 
     // The first read compiles the shader and gives the buffer its pages.
     sample(&data, &mut sums, 1, clock).await?;

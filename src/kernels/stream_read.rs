@@ -11,14 +11,21 @@ use super::{Shader, launch};
 
 /// Threads of a workgroup: the most that every device has.
 const WORKGROUP: usize = 256;
-/// Workgroups: enough to fill the largest GPU several times over.
-const WORKGROUPS: usize = 1024;
-/// Sums that come out.
-pub const SUMS: usize = WORKGROUPS * WORKGROUP;
+/// Workgroups at most: enough to fill the largest GPU several times over.
+const MOST_WORKGROUPS: usize = 1024;
+/// Vectors that a thread reads at least, where there are enough of them: to start a thread must not cost more than its reads.
+const READS: usize = 32;
 /// Words that a thread reads at once.
 pub const VECTOR: usize = 4;
 
-/// Adds up `data` (a multiple of [`VECTOR`] words) into `sums` ([`SUMS`]), wrapping: thread `i` takes the vectors `i`, `i + SUMS`, ...
+/// Threads that read `word_count` words, and sums that come out.
+pub fn threads(word_count: usize) -> usize {
+    let workgroups = word_count / VECTOR / (READS * WORKGROUP);
+    workgroups.clamp(1, MOST_WORKGROUPS) * WORKGROUP
+}
+
+/// Adds up `data` (words, a multiple of [`VECTOR`]) into `sums` ([`threads`]), wrapping: of `n` threads, thread `i` takes the
+/// vectors `i`, `i + n`, `i + 2 n`, ...
 pub fn stream_read(data: Tensor<1, Int>, sums: Tensor<1, Int>) -> Tensor<1, Int> {
     Tensor::from_dispatch(Dispatch::stream_read(
         data.into_dispatch(),
@@ -30,7 +37,7 @@ pub fn stream_read(data: Tensor<1, Int>, sums: Tensor<1, Int>) -> Tensor<1, Int>
 pub fn shader(word_count: usize) -> Shader {
     Shader::new("stream_read")
         .with("WORKGROUP", WORKGROUP)
-        .with("WORKGROUPS", WORKGROUPS)
+        .with("THREADS", threads(word_count))
         .with("VECTORS", word_count / VECTOR)
 }
 
@@ -41,9 +48,10 @@ pub(crate) trait StreamRead: Backend {
 
 impl StreamRead for CubeBackend {
     fn stream_read(data: IntTensor<Self>, sums: IntTensor<Self>) -> IntTensor<Self> {
+        let word_count = data.meta.shape()[0];
         launch(
-            shader(data.meta.shape()[0]),
-            CubeCount::Static(WORKGROUPS as u32, 1, 1),
+            shader(word_count),
+            CubeCount::Static((threads(word_count) / WORKGROUP) as u32, 1, 1),
             &[&data, &sums],
         );
         sums
@@ -52,10 +60,12 @@ impl StreamRead for CubeBackend {
 
 impl StreamRead for Flex {
     fn stream_read(data: IntTensor<Self>, mut sums: IntTensor<Self>) -> IntTensor<Self> {
+        let data = words(&data);
+        let threads = threads(data.len());
         let out = sums.storage_mut::<u32>();
         out.fill(0);
-        for (at, vector) in words(&data).chunks_exact(VECTOR).enumerate() {
-            let sum = &mut out[at % SUMS];
+        for (at, vector) in data.chunks_exact(VECTOR).enumerate() {
+            let sum = &mut out[at % threads];
             *sum = vector
                 .iter()
                 .fold(*sum, |sum, word| sum.wrapping_add(*word));

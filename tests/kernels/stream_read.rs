@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use halfdepth::decode::read_bandwidth;
-use halfdepth::kernels::stream_read::{SUMS, VECTOR, stream_read};
+use halfdepth::kernels::stream_read::{VECTOR, stream_read, threads};
 use pollster::block_on;
 
 use crate::model::devices;
@@ -11,19 +11,31 @@ use crate::support::{read_words, words};
 
 #[test]
 fn every_word_is_read_once() {
-    // Fewer vectors than threads, as many, and a last round that is not full.
-    for vectors in [1, 3, SUMS - 1, SUMS, SUMS + 1, 2 * SUMS + 77] {
+    // Fewer vectors than threads, as many, a turn of four that is not full, several workgroups.
+    for vectors in [
+        1,
+        3,
+        255,
+        256,
+        257,
+        1023,
+        1024,
+        1025,
+        3 * 8192 - 1,
+        40 * 8192 + 77,
+    ] {
+        let threads = threads(vectors * VECTOR);
         let data: Vec<u32> = (0..(vectors * VECTOR) as u32)
             .map(|at| at.wrapping_mul(0x9e37_79b9) ^ (at >> 3))
             .collect();
-        let mut expected = vec![0_u32; SUMS];
+        let mut expected = vec![0_u32; threads];
         for (at, word) in data.iter().enumerate() {
-            let sum = &mut expected[at / VECTOR % SUMS];
+            let sum = &mut expected[at / VECTOR % threads];
             *sum = sum.wrapping_add(*word);
         }
         for (name, device) in devices() {
             // What was there before does not show.
-            let sums = words(vec![7; SUMS], &device);
+            let sums = words(vec![7; threads], &device);
             let sums = read_words(stream_read(words(data.clone(), &device), sums));
             assert_eq!(sums, expected, "{vectors} vectors on {name}");
         }
@@ -43,5 +55,9 @@ fn the_bandwidth_is_that_of_a_machine() {
     // From a busy laptop's CPU to the largest GPU's caches.
     let sane = 1e7..1e14;
     assert!(sane.contains(&measured.bytes_per_second), "{measured:?}");
-    println!("{:.1} GB/s", measured.bytes_per_second / 1e9);
+    for bytes in [1 << 20, 16 << 20, 76 << 20] {
+        let measured =
+            block_on(read_bandwidth(&device, bytes, 128 << 20, clock_ms)).expect("measured");
+        println!("{bytes} bytes: {:.1} GB/s", measured.bytes_per_second / 1e9);
+    }
 }
