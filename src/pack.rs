@@ -3,6 +3,7 @@
 //! Bytes in, bytes out: who stores or fetches them is the caller's business.
 
 mod manifest;
+mod random;
 mod shard;
 mod stream;
 mod write;
@@ -14,6 +15,7 @@ use crate::weights::WeightsError;
 pub use self::manifest::{
     Evaluation, File, FileInfo, Manifest, PackFormats, Role, Source, VERSION,
 };
+pub use self::random::write_random;
 pub use self::stream::{FileStream, Piece};
 pub use self::write::{PackOptions, write};
 

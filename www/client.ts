@@ -25,7 +25,7 @@ export interface WorkerLike {
 
 interface Pending {
   event: (event: LoadStage | TurnEvent) => void;
-  resolve: (value: Opened | LaneAdded | Memory | null) => void;
+  resolve: (value: Methods[Method]["gives"]) => void;
   reject: (error: HalfdepthError) => void;
 }
 

@@ -30,6 +30,8 @@ export interface PackInfo {
   vocabSize: number;
   context: number;
   parameters: number;
+  tiedHead: boolean /* the head is the embedding */;
+  cacheBytesPerPosition: number /* keys and values of one position in one layer */;
   plans: PlanInfo[];
   files: FileInfo[];
   chat: boolean; /* has a chat template */
@@ -47,10 +49,14 @@ export interface Sampling {
   seed: number;
 }
 export interface TurnRequest {
-  messages: Message[];
+  /** The conversation. Or, instead of it, `ids`: the prompt as the model is to read it. */
+  messages?: Message[];
+  ids?: number[];
   sampling: Sampling;
   maxTokens: number;
   stop: string[];
+  /** Goes on past end tokens. For measuring. */
+  ignoreEnd?: boolean;
 }
 export interface TurnStarted {
   promptTokens: number;
@@ -74,11 +80,22 @@ export interface Step {
   finish: Finish | null;
   stats: LaneStats;
   /* ms since the turn began, per token of this step */ tokenTimesMs: number[];
+  /* ms that the worker itself spent inside step, waiting for the device left out */ cpuMs: number;
 }
 export interface Memory {
   weightBytes: number /* shared by every lane */;
   laneBytes: number[]; /* cache + workspace of each lane */
   wasmBytes: number /* the engine's own memory, which never shrinks */;
+}
+export interface ReadBandwidth {
+  bytesPerSecond: number;
+  bufferBytes: number;
+}
+export interface TrialReport {
+  over: boolean;
+  variant: string;
+  spentMs: number;
+  measured: { variant: string; ms: number; prefill: boolean }[];
 }
 export class Engine {
   /** Parses and checks a manifest; asks for a WebGPU device. */
@@ -91,10 +108,19 @@ export class Engine {
   loadChunk(file: string, at: number, bytes: Uint8Array): boolean;
   /** A lane over the shared weights, which may still be on their way. Compiles and captures its graphs. */
   addLane(plan: string): Promise<number>;
+  /** The kernels of the lanes to come. */
+  variant(): string;
+  /** Chooses them by a name that `variant` gave on an earlier visit; throws "InvalidRequest" for what is none, or is not for this
+   * device. */
+  useVariant(name: string): void;
+  /** Times one more choice of kernels, in some tens of milliseconds, and uses the quickest so far. */
+  tryVariant(): Promise<TrialReport>;
   /** Throws "InvalidRequest" until the files that the lane's plan runs on are in. */
   startTurn(lane: number, request: TurnRequest): Promise<TurnStarted>;
   step(lane: number): Promise<Step>;
   memory(): Memory;
+  /** How fast the device reads this many bytes, or as many as it can bind at once. Takes about two seconds. */
+  readBandwidth(bytes: number): Promise<ReadBandwidth>;
   free(): void;
 }
 /** Fetches and compiles the wasm; once, before anything else. Without an argument it finds the file beside the script. */

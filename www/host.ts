@@ -9,10 +9,14 @@ import {
   type FromWorker,
   type LaneAdded,
   type LoadStage,
+  type Method,
+  type Methods,
   type Opened,
   type ToWorker,
   type TurnEvent,
 } from "./protocol";
+
+import { kernelKey, recall, remember } from "./variants";
 
 type Engine = EngineModule.Engine;
 type Memory = EngineModule.Memory;
@@ -27,7 +31,18 @@ interface OpenPack {
   engine: Engine;
   manifestUrl: string;
   store: Store;
+  /** Bytes still to be downloaded when the pack was opened. */
+  missingBytes: number;
+  /** Where the kernels that suit the device are remembered; undefined once they are known. */
+  kernels: string | undefined;
+  /** Lanes wait for it: a trial during the download. */
+  trial: Promise<void>;
 }
+
+/** Kernels are tried while at least so much is downloaded; what comes sooner must not wait for them. */
+const TRIAL_BYTES = 32 << 20;
+/** A visitor who has not asked again by then is reading. */
+const IDLE_MS = 1500;
 
 export function host(
   port: Port,
@@ -65,16 +80,20 @@ export function host(
     call: Call,
     emit: (event: LoadStage | TurnEvent) => void,
     signal: AbortSignal,
-  ): Promise<Opened | LaneAdded | Memory | null> {
+  ): Promise<Methods[Method]["gives"]> {
     switch (call.method) {
       case "open":
         return openPack(call.params.manifestUrl, emit, signal);
       case "load":
         return loadFiles(opened(), emit, signal);
       case "addLane":
-        return addLane(opened().engine, call.params.plan);
+        return addLane(opened(), call.params.plan);
       case "turn":
         return turn(opened().engine, call.params, emit, signal);
+      case "readBandwidth": {
+        const { engine } = opened();
+        return oneAtATime(() => engine.readBandwidth(call.params.bytes));
+      }
     }
   }
 
@@ -103,21 +122,58 @@ export function host(
     }
     open?.engine.free();
     const store = await openStore(storage);
-    open = { engine, manifestUrl, store };
     const pack = engine.pack();
-    return {
-      adapter: engine.adapter(),
-      pack,
-      bytes: pack.files.reduce((sum, file) => sum + file.bytes, 0),
-      storedBytes: await storedBytes(pack.files, store),
-    };
+    const adapter = engine.adapter();
+    const bytes = pack.files.reduce((sum, file) => sum + file.bytes, 0);
+    const stored = await storedBytes(pack.files, store);
+    const kernels = await knownKernels(engine, kernelKey(adapter, pack));
+    const missingBytes = bytes - stored;
+    open = { engine, manifestUrl, store, missingBytes, kernels, trial: Promise.resolve() };
+    return { adapter, pack, bytes, storedBytes: stored };
+  }
+
+  /** Uses what suited this device on an earlier visit; else gives back where to remember it. */
+  async function knownKernels(engine: Engine, key: string): Promise<string | undefined> {
+    const known = await recall(storage, key);
+    if (known === undefined) return key;
+    try {
+      engine.useVariant(known);
+      return undefined;
+    } catch {
+      return key; // of an older version, or of a device that lost a feature
+    }
+  }
+
+  /** Tries kernels until all are tried or `isWanted` no longer; only a finished trial is remembered. */
+  async function tryKernels(pack: OpenPack, isWanted: () => boolean): Promise<void> {
+    const { kernels } = pack;
+    while (kernels !== undefined && pack.kernels !== undefined && isWanted()) {
+      const report = await oneAtATime(() => pack.engine.tryVariant());
+      if (!report.over) continue;
+      pack.kernels = undefined;
+      await remember(storage, kernels, report.variant);
+    }
+  }
+
+  /** After an answer nobody waits: the trial goes on for the next visit, and stops at the next call. */
+  function tryKernelsWhenIdle(): void {
+    setTimeout(() => {
+      if (open === undefined || running.size > 0) return;
+      // What the device refuses here shows again, and is told, when it is asked for an answer.
+      tryKernels(open, () => running.size === 0).catch(() => undefined);
+    }, IDLE_MS);
   }
 
   async function loadFiles(
-    { engine, manifestUrl, store }: OpenPack,
+    pack: OpenPack,
     emit: (event: LoadStage) => void,
     signal: AbortSignal,
   ): Promise<Memory> {
+    const { engine, manifestUrl, store } = pack;
+    let arriving = true;
+    if (pack.missingBytes >= TRIAL_BYTES) {
+      pack.trial = tryKernels(pack, () => arriving && !signal.aborted);
+    }
     // Not in the queue of the engine's other calls: lanes are made while files arrive.
     await fetchFiles(
       manifestUrl,
@@ -128,11 +184,12 @@ export function host(
         emit({ stage: "files", progress });
       },
       signal,
-    );
+    ).finally(() => (arriving = false));
     return engine.memory();
   }
 
-  async function addLane(engine: Engine, plan: string): Promise<LaneAdded> {
+  async function addLane({ engine, trial }: OpenPack, plan: string): Promise<LaneAdded> {
+    await trial;
     const lane = await oneAtATime(() => engine.addLane(plan));
     return { lane, memory: engine.memory() };
   }
@@ -157,7 +214,10 @@ export function host(
       await nextTask();
       const step = await unlessAborted(() => engine.step(lane));
       emit({ kind: "step", step });
-      if (step.finish !== null) return null;
+      if (step.finish !== null) {
+        tryKernelsWhenIdle();
+        return null;
+      }
     }
   }
 }

@@ -1,7 +1,15 @@
 // What the page and its worker say to each other; the only file both sides share.
 // The page calls a method under a number of its own; the worker answers with any number of events and then with one
 // result or one error under the same number. `abort` names the call to end; the worker still answers it, with "Aborted".
-import type { Adapter, Memory, PackInfo, Step, TurnRequest, TurnStarted } from "./engine";
+import type {
+  Adapter,
+  Memory,
+  PackInfo,
+  ReadBandwidth,
+  Step,
+  TurnRequest,
+  TurnStarted,
+} from "./engine";
 
 /** Each method: what it takes, what it emits while it works, what it gives in the end. */
 export interface Methods {
@@ -13,6 +21,8 @@ export interface Methods {
   addLane: { takes: { plan: string }; emits: never; gives: LaneAdded };
   /** Answers one question on a lane. */
   turn: { takes: { lane: number; request: TurnRequest }; emits: TurnEvent; gives: null };
+  /** Measures how fast the device reads; no turn runs meanwhile. */
+  readBandwidth: { takes: { bytes: number }; emits: never; gives: ReadBandwidth };
 }
 
 export type Method = keyof Methods;
@@ -60,7 +70,7 @@ export type ToWorker = Call | { kind: "abort"; id: number };
 
 export type FromWorker =
   | { kind: "event"; id: number; event: LoadStage | TurnEvent }
-  | { kind: "result"; id: number; value: Opened | LaneAdded | Memory | null }
+  | { kind: "result"; id: number; value: Methods[Method]["gives"] }
   | { kind: "error"; id: number; error: ErrorShape };
 
 /** The names the engine throws, then the ones the page adds. */

@@ -1,5 +1,6 @@
 //! From token ids to text: lanes over a shared model, sampling, stopping, and turns of a conversation.
 
+mod bandwidth;
 mod device;
 mod lane;
 mod machine;
@@ -12,6 +13,7 @@ mod turn;
 
 use thiserror::Error;
 
+pub use bandwidth::{Bandwidth, read_bandwidth};
 pub use burn::tensor::Device;
 pub use device::{GpuInfo, cpu, open_gpu};
 pub use lane::{Lane, LaneOptions};

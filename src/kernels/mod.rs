@@ -18,6 +18,7 @@ pub mod linear_residual;
 mod product;
 mod shader;
 mod slot;
+pub mod stream_read;
 mod twin;
 mod variant;
 

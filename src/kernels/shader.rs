@@ -257,6 +257,7 @@ fn source(name: &str) -> &'static str {
         "cache_write_f32" => include_str!("../../shaders/shared/cache_write_f32.wgsl"),
         "eight" => include_str!("../../shaders/shared/eight.wgsl"),
         "epilogue_qkv" => include_str!("../../shaders/shared/epilogue_qkv.wgsl"),
+        "stream_read" => include_str!("../../shaders/stream_read.wgsl"),
         "epilogue_residual" => include_str!("../../shaders/shared/epilogue_residual.wgsl"),
         "epilogue_store" => include_str!("../../shaders/shared/epilogue_store.wgsl"),
         "epilogue_swiglu" => include_str!("../../shaders/shared/epilogue_swiglu.wgsl"),

@@ -10,10 +10,13 @@ use super::manifest::{
 };
 use super::shard::Content;
 use super::{MANIFEST, PackError};
-use crate::checkpoint::{Checkpoint, hex};
+use crate::checkpoint::{Checkpoint, SpecialTexts, hex};
+use crate::config::LlamaConfig;
 use crate::plan::{LayerPlan, PlanEntry};
-use crate::quant::Format;
-use crate::weights::{FormatChoice, HeadWeights, LayerWeights, embedding_from_checkpoint};
+use crate::quant::{Format, Packed};
+use crate::weights::{
+    FormatChoice, HeadWeights, LayerWeights, WeightsError, embedding_from_checkpoint,
+};
 
 /// What to call a pack and how to pack it.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,7 +41,66 @@ pub fn write(
     put: &mut dyn FnMut(&str, &[u8]) -> io::Result<()>,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Manifest, PackError> {
-    let config = checkpoint.config();
+    let parts = Quantised {
+        checkpoint,
+        layers: FormatChoice::Quantised(options.layers),
+        embedding: FormatChoice::Quantised(options.embedding),
+    };
+    let texts = Texts {
+        tokenizer_json,
+        chat_template: checkpoint.chat_template().map(str::to_owned),
+        special: checkpoint.special().clone(),
+    };
+    write_parts(&parts, texts, options, put, progress)
+}
+
+/// Where a pack's weights come from: one part at a time, so that one is in memory.
+pub(super) trait Parts {
+    fn config(&self) -> &LlamaConfig;
+    fn embedding(&self) -> Result<Packed, WeightsError>;
+    fn head(&self) -> Result<HeadWeights, WeightsError>;
+    fn layer(&self, layer: usize) -> Result<LayerWeights, WeightsError>;
+}
+
+/// What a pack holds besides weights.
+pub(super) struct Texts<'t> {
+    pub(super) tokenizer_json: &'t [u8],
+    pub(super) chat_template: Option<String>,
+    pub(super) special: SpecialTexts,
+}
+
+struct Quantised<'c> {
+    checkpoint: &'c Checkpoint<'c>,
+    layers: FormatChoice,
+    embedding: FormatChoice,
+}
+
+impl Parts for Quantised<'_> {
+    fn config(&self) -> &LlamaConfig {
+        self.checkpoint.config()
+    }
+
+    fn embedding(&self) -> Result<Packed, WeightsError> {
+        embedding_from_checkpoint(self.checkpoint, self.embedding)
+    }
+
+    fn head(&self) -> Result<HeadWeights, WeightsError> {
+        HeadWeights::from_checkpoint(self.checkpoint, self.embedding)
+    }
+
+    fn layer(&self, layer: usize) -> Result<LayerWeights, WeightsError> {
+        LayerWeights::from_checkpoint(self.checkpoint, layer, self.layers)
+    }
+}
+
+pub(super) fn write_parts(
+    parts: &dyn Parts,
+    texts: Texts,
+    options: &PackOptions,
+    put: &mut dyn FnMut(&str, &[u8]) -> io::Result<()>,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Manifest, PackError> {
+    let config = parts.config();
     let total = config.layers + 2;
     let plans = plans(options, config.layers)?;
     let mut store = Store {
@@ -46,24 +108,20 @@ pub fn write(
         written: BTreeSet::new(),
     };
 
-    let tokenizer = store.file(tokenizer_json, "json")?;
+    let tokenizer = store.file(texts.tokenizer_json, "json")?;
     progress(0, total);
-    let choice = FormatChoice::Quantised(options.embedding);
-    let embedding = store.shard(&embedding_from_checkpoint(checkpoint, choice)?)?;
+    let embedding = store.shard(&parts.embedding()?)?;
     progress(1, total);
-    let head = store.shard(&HeadWeights::from_checkpoint(checkpoint, choice)?)?;
+    let head = store.shard(&parts.head()?)?;
     progress(2, total);
     let mut layers = Vec::new();
     for original in 0..config.layers {
-        let choice = FormatChoice::Quantised(options.layers);
         let Shard {
             file,
             bytes,
             sha256,
             formats,
-        } = store.shard(&LayerWeights::from_checkpoint(
-            checkpoint, original, choice,
-        )?)?;
+        } = store.shard(&parts.layer(original)?)?;
         layers.push(LayerShard {
             original,
             file,
@@ -86,8 +144,8 @@ pub fn write(
             head: options.embedding,
         },
         tokenizer,
-        chat_template: checkpoint.chat_template().map(str::to_owned),
-        special: checkpoint.special().clone(),
+        chat_template: texts.chat_template,
+        special: texts.special,
         embedding,
         head,
         layers,

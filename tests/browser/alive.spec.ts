@@ -55,7 +55,7 @@ test("no task is long while a long prompt is read and an answer streams", async 
   for (const lane of report.lanes)
     expect(lane.stats.promptTokens, "tokens of the prompt").toBeGreaterThanOrEqual(384);
   expect(turns.length).toBe(4);
-  const sorted = gaps.toSorted((a, b) => a - b);
+  const sorted = [...gaps].sort((a, b) => a - b);
   const at = (share: number) => sorted[Math.floor(share * (sorted.length - 1))]?.toFixed(0);
   console.log(
     `frame gaps in ms over ${sorted.length} frames: median ${at(0.5)}, 95 % ${at(0.95)}, largest ${at(1)}; ` +

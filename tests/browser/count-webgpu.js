@@ -33,6 +33,16 @@
     if (mode & GPUMapMode.READ) counts.readbacks++;
   });
 
+  // wasm memory never shrinks: its size is its peak.
+  for (const name of ["instantiate", "instantiateStreaming"]) {
+    const original = WebAssembly[name];
+    WebAssembly[name] = async function (...given) {
+      const made = await original.apply(this, given);
+      globalThis.wasmMemory ??= (made.instance ?? made).exports.memory;
+      return made;
+    };
+  }
+
   const adding = new Map(); // call id -> the lane to come
   const open = new Map(); // call id -> its turn
   // Before the worker's own listener, which starts the turn.

@@ -13,3 +13,4 @@ mod packs;
 mod plans;
 mod properties;
 mod quantised;
+mod random_packs;

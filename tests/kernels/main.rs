@@ -14,4 +14,5 @@ mod reference;
 mod sampling;
 mod shaders;
 mod stream;
+mod stream_read;
 mod support;

@@ -5,7 +5,7 @@ use halfdepth::kernels::linear::{Epilogue, Input, Linear, MatrixShape, Rows};
 use halfdepth::kernels::linear_qkv::Qkv;
 use halfdepth::kernels::{
     CacheFormat, Shader, argmax, argmax_join, candidates, candidates_join, embed, linear,
-    linear_qkv, linear_residual,
+    linear_qkv, linear_residual, stream_read,
 };
 use halfdepth::quant::Format;
 
@@ -82,6 +82,7 @@ fn variants() -> Vec<Shader> {
             candidates::slices(vocabulary),
         ));
     }
+    shaders.extend([4, 1 << 20].map(stream_read::shader));
     // Several variants share a text where what differs between them plays no part.
     let mut seen = std::collections::HashSet::new();
     shaders.retain(|shader| seen.insert(shader.clone()));

@@ -69,6 +69,8 @@ class ScriptedEngine {
       vocabSize: 16,
       context: 32,
       parameters: 99,
+      tiedHead: true,
+      cacheBytesPerPosition: 64,
       plans: [plan("half", [0]), plan("full", [0, 1])],
       files: [{ file: "a.bin", bytes: 3, sha256: "a", role: "layer", layer: 0 }],
       chat: false,
@@ -102,8 +104,19 @@ class ScriptedEngine {
       this.steps += 1;
       const left = (this.left[lane] = (this.left[lane] ?? 0) - 1);
       const finish = left === 0 ? "max-tokens" : null;
-      return { tokens: [left], text: `${left} `, finish, stats: STATS, tokenTimesMs: [1] };
+      return {
+        tokens: [left],
+        text: `${left} `,
+        finish,
+        stats: STATS,
+        tokenTimesMs: [1],
+        cpuMs: 0.5,
+      };
     });
+  }
+
+  readBandwidth(bytes: number): Promise<EngineModule.ReadBandwidth> {
+    return this.alone(() => ({ bytesPerSecond: 1e9, bufferBytes: bytes }));
   }
 
   memory(): EngineModule.Memory {

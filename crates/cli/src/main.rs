@@ -1,11 +1,13 @@
 //! `halfdepth`: packs, inspects, serves and runs models at full and at half depth.
 
+mod bench;
 mod chat;
 mod generate;
 mod inspect;
 mod model;
 mod open;
 mod pack;
+mod random;
 mod sampling;
 mod serve;
 
@@ -29,6 +31,10 @@ enum Verb {
     Generate(generate::Args),
     /// Talks with a model in the terminal.
     Chat(chat::Args),
+    /// Writes a pack of random weights in the shape of a known model, to measure with.
+    Random(random::Args),
+    /// Measures a pack on this machine: decoding, prefill, loading, memory.
+    Bench(bench::Args),
     /// Serves a pack to a page, with ranges and CORS.
     Serve(serve::Args),
 }
@@ -43,6 +49,8 @@ fn main() -> std::process::ExitCode {
         Verb::Inspect(args) => inspect::run(&args),
         Verb::Generate(args) => generate::run(&args),
         Verb::Chat(args) => chat::run(&args),
+        Verb::Random(args) => random::run(&args),
+        Verb::Bench(args) => bench::run(&args),
         Verb::Serve(args) => serve::run(&args),
     };
     match result {

@@ -54,7 +54,7 @@ pub(crate) struct Args {
 
 /// Bits of a weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Bits {
+pub(crate) enum Bits {
     /// 4 bits and a scale for each 32 weights.
     Q4,
     /// 8 bits and a scale for each 32 weights.
@@ -130,7 +130,7 @@ fn write_pack(args: &Args, checkpoint: &Checkpoint) -> Result<Manifest> {
 }
 
 /// Full depth, and the paper's simple half where there are layers to spare.
-fn default_plans(depth: usize) -> Result<Vec<PlanEntry>> {
+pub(crate) fn default_plans(depth: usize) -> Result<Vec<PlanEntry>> {
     let entry = |name: &str, title: &str, plan: LayerPlan| PlanEntry {
         name: name.to_string(),
         title: title.to_string(),
@@ -208,7 +208,7 @@ fn measure(args: &Args, text: &Path, manifest: &mut Manifest) -> Result<()> {
 }
 
 /// Writes a file whole or not at all: a pack that was cut off must not look finished.
-fn put(folder: &Path, file: &str, bytes: &[u8]) -> std::io::Result<()> {
+pub(crate) fn put(folder: &Path, file: &str, bytes: &[u8]) -> std::io::Result<()> {
     let unfinished = folder.join(format!("{file}.part"));
     std::fs::write(&unfinished, bytes)?;
     std::fs::rename(unfinished, folder.join(file))

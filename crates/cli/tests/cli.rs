@@ -230,12 +230,23 @@ fn mistakes_are_named_and_advised_on() {
     let model = model.to_str().expect("UTF-8");
     let text = shared("text/tinyshakespeare.txt");
     let text = text.to_str().expect("UTF-8");
+    let pack = embedded();
     // (arguments, a part of the message)
     let cases: Vec<(Vec<&str>, &str)> = vec![
         (vec!["inspect", "/no/such/place"], "does not exist"),
         (vec!["inspect", text], "is no model"),
         (vec!["pack", model, "-o", "/proc/no"], "cannot make"),
         (vec!["serve", model], "is a checkpoint"),
+        (vec!["bench", model], "is no pack"),
+        (
+            vec!["bench", &pack, "--contexts", "512"],
+            "holds 512 positions",
+        ),
+        (vec!["bench", &pack, "--prefill", "0"], "at least 1"),
+        (
+            vec!["bench", &pack, "--plan", "quarter", "--device", "cpu"],
+            "quarter",
+        ),
         (
             vec!["chat", model, "--device", "cpu", "--plan", "quarter"],
             "--drop",
@@ -270,4 +281,94 @@ fn mistakes_are_named_and_advised_on() {
         assert!(message.contains(part), "{arguments:?}: {message}");
         assert!(!message.contains("panicked"), "{arguments:?}: {message}");
     }
+}
+
+/// The page's own pack.
+fn embedded() -> String {
+    format!(
+        "{}/../../models/halfdepth-stories-12L",
+        env!("CARGO_MANIFEST_DIR")
+    )
+}
+
+#[test]
+fn bench_reports_every_figure_it_was_asked_for() {
+    let pack = embedded();
+    let report = json(&[
+        "bench",
+        &pack,
+        "--contexts",
+        "4,9",
+        "--prefill",
+        "5",
+        "--tokens",
+        "3",
+        "--device",
+        "cpu",
+        "--json",
+    ]);
+    assert_eq!(report["source"], "halfdepth-stories-12L");
+    assert!(
+        report["read_bandwidth_bytes_per_second"]
+            .as_f64()
+            .expect("a speed")
+            > 0.0
+    );
+    let plans = report["plans"].as_array().expect("plans");
+    let weights: Vec<u64> = plans
+        .iter()
+        .map(|plan| plan["weight_bytes_per_token"].as_u64().expect("bytes"))
+        .collect();
+    assert!(weights[0] > weights[1], "{weights:?}: half reads fewer");
+    for (at, plan) in plans.iter().enumerate() {
+        assert_eq!(plan["plan"], ["full", "half"][at]);
+        let decode = plan["decode"].as_array().expect("decode");
+        assert_eq!(decode.len(), 2);
+        for row in decode {
+            assert!(row["tokens_per_second"].as_f64().expect("a speed") > 0.0);
+            assert!(row["share_of_bandwidth"].as_f64().expect("a share") > 0.0);
+            assert_eq!(row["speed_up"].is_null(), at == 0);
+        }
+        assert!(
+            plan["prefill"][0]["time_to_first_token_ms"]
+                .as_f64()
+                .expect("a time")
+                > 0.0
+        );
+    }
+}
+
+#[test]
+fn random_writes_a_pack_that_says_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_str().expect("UTF-8");
+    let output = run(&["random", "smollm2-135m", "-o", path]);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let manifest = std::fs::read(folder.path().join("manifest.json")).expect("a manifest");
+    let manifest: Value = serde_json::from_slice(&manifest).expect("JSON");
+    assert_eq!(manifest["source"]["kind"], "random");
+    assert!(
+        manifest["name"]
+            .as_str()
+            .expect("a name")
+            .contains("random weights")
+    );
+    let bytes: u64 = std::fs::read_dir(folder.path())
+        .expect("files")
+        .map(|file| file.expect("a file").metadata().expect("its length").len())
+        .sum();
+    // 134.5 million weights in 4 bits and a 16-bit scale for each 32, and little else.
+    assert!((75_000_000..80_000_000).contains(&bytes), "{bytes}");
+    // A token reads all of it at full depth.
+    assert_eq!(
+        json(&["inspect", path, "--json"])["plans"]
+            .as_array()
+            .expect("plans")
+            .len(),
+        2
+    );
 }

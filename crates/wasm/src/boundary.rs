@@ -1,23 +1,110 @@
 //! The values that cross to JavaScript, as `www/engine.d.ts` declares them, and errors with a name and advice.
 
 use halfdepth::chat::{ChatError, Message};
-use halfdepth::decode::DecodeError;
 use halfdepth::decode::sampler::Sampling;
-use halfdepth::model::{BuildError, LoadError};
+use halfdepth::decode::trial::Trial;
+use halfdepth::decode::{Bandwidth, DecodeError, Step};
+use halfdepth::kernels::UnknownVariant;
+use halfdepth::model::{BuildError, Cache, LoadError};
 use halfdepth::pack::{Manifest, PackError, Role};
 use halfdepth::plan::PlanEntry;
 use halfdepth::tokenizer::TokenizerError;
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::JsValue;
 
-/// What a turn is asked with.
+/// What a turn is asked with: a conversation, or token ids as they are.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Request {
-    pub(crate) messages: Vec<Message>,
+    messages: Option<Vec<Message>>,
+    ids: Option<Vec<u32>>,
     pub(crate) sampling: Sampling,
     pub(crate) max_tokens: usize,
     pub(crate) stop: Vec<String>,
+    #[serde(default)]
+    pub(crate) ignore_end: bool,
+}
+
+/// What the model is to read.
+pub(crate) enum Prompt {
+    Messages(Vec<Message>),
+    Ids(Vec<u32>),
+}
+
+impl Request {
+    /// Takes what is to be read out of the request.
+    pub(crate) fn take_prompt(&mut self) -> Result<Prompt, Failure> {
+        match (self.messages.take(), self.ids.take()) {
+            (Some(messages), None) => Ok(Prompt::Messages(messages)),
+            (None, Some(ids)) => Ok(Prompt::Ids(ids)),
+            _ => Err(Failure::new(
+                "InvalidRequest",
+                "a turn takes either `messages` or `ids`; give one of them",
+            )),
+        }
+    }
+}
+
+/// What a step brought, and what it cost the worker.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TimedStep {
+    #[serde(flatten)]
+    pub(crate) step: Step,
+    /// Milliseconds inside `step`, waiting for the device left out.
+    pub(crate) cpu_ms: f64,
+}
+
+/// How fast the device reads.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ReadBandwidth {
+    bytes_per_second: f64,
+    buffer_bytes: u64,
+}
+
+impl From<Bandwidth> for ReadBandwidth {
+    fn from(bandwidth: Bandwidth) -> Self {
+        Self {
+            bytes_per_second: bandwidth.bytes_per_second,
+            buffer_bytes: bandwidth.buffer_bytes,
+        }
+    }
+}
+
+/// How far the trial of kernels has come.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TrialReport {
+    /// Nothing is left to try, or no time.
+    over: bool,
+    /// The quickest so far.
+    variant: String,
+    spent_ms: f64,
+    measured: Vec<TrialMeasure>,
+}
+
+#[derive(Serialize)]
+struct TrialMeasure {
+    variant: String,
+    ms: f64,
+    prefill: bool,
+}
+
+impl From<&Trial> for TrialReport {
+    fn from(trial: &Trial) -> Self {
+        let measured = trial.measured().iter().map(|measured| TrialMeasure {
+            variant: measured.variant.to_string(),
+            ms: measured.ms,
+            prefill: measured.prefill,
+        });
+        Self {
+            over: trial.is_over(),
+            variant: trial.best().to_string(),
+            spent_ms: trial.spent_ms(),
+            measured: measured.collect(),
+        }
+    }
 }
 
 /// What a turn begins with.
@@ -50,6 +137,10 @@ pub(crate) struct PackInfo {
     vocab_size: usize,
     context: usize,
     parameters: u64,
+    /// The head is the embedding.
+    tied_head: bool,
+    /// Keys and values of one position in one layer.
+    cache_bytes_per_position: u64,
     plans: Vec<Plan>,
     files: Vec<File>,
     chat: bool,
@@ -85,6 +176,8 @@ impl From<&Manifest> for PackInfo {
             vocab_size: config.vocab_size,
             context: config.context,
             parameters: config.parameters(),
+            tied_head: config.tied_head,
+            cache_bytes_per_position: 2 * Cache::largest_tensor_bytes(config, 1),
             plans: manifest.plans().iter().map(Plan::from).collect(),
             files: each_once(manifest.files()).map(File::from).collect(),
             chat: manifest.chat_template().is_some(),
@@ -170,6 +263,12 @@ impl From<DecodeError> for Failure {
             DecodeError::UnknownToken { .. } | DecodeError::Context { .. } => "PackError",
         };
         Self::new(name, error.to_string())
+    }
+}
+
+impl From<UnknownVariant> for Failure {
+    fn from(error: UnknownVariant) -> Self {
+        Self::new("InvalidRequest", error.to_string())
     }
 }
 

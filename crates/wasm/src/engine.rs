@@ -3,11 +3,13 @@
 //! JavaScript calls it from several places at once: files arrive while lanes are made. So every method borrows it shared,
 //! nothing inside is borrowed across an await, and a lane at work is taken out of its place.
 
-use std::cell::{OnceCell, RefCell, RefMut};
+use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::sync::Arc;
 
 use halfdepth::chat::{ChatTemplate, Message};
-use halfdepth::decode::{self, Device, GpuInfo, Lane, Turn, TurnRequest};
+use halfdepth::decode::trial::Trial;
+use halfdepth::decode::{self, Device, GpuInfo, Lane, LaneOptions, Turn, TurnRequest};
+use halfdepth::kernels::{Reduction, Variant};
 use halfdepth::model::{Cache, Loader};
 use halfdepth::pack::Manifest;
 use halfdepth::tokenizer::Tokenizer;
@@ -16,7 +18,9 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 
 use crate::adapter::{self, Adapter};
-use crate::boundary::{Failure, Memory, PackInfo, Request, Started};
+use crate::boundary::{
+    Failure, Memory, PackInfo, Prompt, ReadBandwidth, Request, Started, TimedStep, TrialReport,
+};
 
 thread_local! {
     /// The device is asked for once: a second pack opened in the same worker uses it too.
@@ -37,6 +41,10 @@ pub struct Engine {
     tokenizer: OnceCell<Tokenizer>,
     template: Option<ChatTemplate>,
     lanes: RefCell<Vec<Place>>,
+    /// The kernels of the lanes to come.
+    variant: Cell<Variant>,
+    /// None before the first step, and while one is under way.
+    trial: RefCell<Option<Trial>>,
 }
 
 /// A lane's place: empty while the lane is at work.
@@ -79,7 +87,11 @@ impl Engine {
     pub async fn add_lane(&self, plan: &str) -> Result<usize, JsValue> {
         let plan = self.manifest.plan(plan).map_err(Failure::from)?;
         let model = Arc::clone(self.loader()?.model());
-        let lane = Lane::new(&model, plan, LARGEST_CONTEXT)
+        let options = LaneOptions {
+            context: LARGEST_CONTEXT,
+            variant: self.variant.get(),
+        };
+        let lane = Lane::with(&model, plan, options)
             .await
             .map_err(Failure::from)?;
         let mut lanes = self.lanes.borrow_mut();
@@ -88,6 +100,40 @@ impl Engine {
             at_rest: Some(AtRest { lane, turn: None }),
         });
         Ok(lanes.len() - 1)
+    }
+
+    /// The kernels of the lanes to come, by name.
+    pub fn variant(&self) -> String {
+        self.variant.get().to_string()
+    }
+
+    /// Chooses the kernels of the lanes to come: a name that `variant` gave on an earlier visit.
+    #[wasm_bindgen(js_name = useVariant)]
+    pub fn use_variant(&self, name: &str) -> Result<(), JsValue> {
+        let variant: Variant = name.parse().map_err(Failure::from)?;
+        if let Reduction::Subgroup(size) = variant.reduction
+            && self.adapter.subgroup.is_none_or(|least| least < size)
+        {
+            return Err(Failure::new(
+                "InvalidRequest",
+                format!("{name} needs subgroups of {size}, which this device does not offer"),
+            )
+            .into());
+        }
+        self.variant.set(variant);
+        Ok(())
+    }
+
+    /// Times one more variant and chooses the quickest so far for the lanes to come.
+    #[wasm_bindgen(js_name = tryVariant)]
+    pub async fn try_variant(&self) -> Result<JsValue, JsValue> {
+        let mut trial = self.trial.take().unwrap_or_else(|| self.new_trial());
+        let stepped = trial.step().await;
+        let report = TrialReport::from(&trial);
+        self.variant.set(trial.best());
+        self.trial.replace(Some(trial));
+        stepped.map_err(Failure::from)?;
+        to_js(&report)
     }
 
     /// Takes a conversation; the steps that follow read it and answer.
@@ -101,8 +147,8 @@ impl Engine {
     pub async fn step(&self, lane: usize) -> Result<JsValue, JsValue> {
         let tokenizer = self.tokenizer.get().ok_or_else(not_loaded)?;
         let mut at_work = self.take(lane)?;
-        let stepped = match &mut at_work.turn {
-            Some(turn) => turn.step(&mut at_work.lane, tokenizer).await,
+        let (stepped, cpu_ms) = match &mut at_work.turn {
+            Some(turn) => timed(turn.step(&mut at_work.lane, tokenizer)).await,
             None => {
                 self.put_back(lane, at_work);
                 return Err(
@@ -111,7 +157,19 @@ impl Engine {
             }
         };
         self.put_back(lane, at_work);
-        to_js(&stepped.map_err(Failure::from)?)
+        let step = stepped.map_err(Failure::from)?;
+        to_js(&TimedStep { step, cpu_ms })
+    }
+
+    /// How fast the device reads a buffer of `bytes`, or the largest it can bind. Takes about two seconds.
+    #[wasm_bindgen(js_name = readBandwidth)]
+    pub async fn read_bandwidth(&self, bytes: f64) -> Result<JsValue, JsValue> {
+        let (device, gpu, _) = device().await?;
+        // A float that is no number of bytes becomes 0, and 0 the smallest buffer.
+        let measured = decode::read_bandwidth(&device, bytes as u64, gpu.largest_binding, now_ms)
+            .await
+            .map_err(Failure::from)?;
+        to_js(&ReadBandwidth::from(measured))
     }
 
     /// Bytes on the device, and of the engine's own memory.
@@ -139,15 +197,28 @@ impl Engine {
         let (device, gpu, adapter) = device().await?;
         Loader::fits(&manifest, &device)?;
         cache_fits(&manifest, &gpu)?;
+        // wgpu calls every browser's device "other"; the browser itself knows whether it is a program.
+        let variant = match adapter.fallback {
+            true => Variant::SOFTWARE,
+            false => gpu.variant(),
+        };
         Ok(Self {
             device,
             adapter,
+            variant: Cell::new(variant),
+            trial: RefCell::new(None),
             loader: RefCell::new(None),
             tokenizer: OnceCell::new(),
             template,
             lanes: RefCell::new(Vec::new()),
             manifest,
         })
+    }
+
+    fn new_trial(&self) -> Trial {
+        let config = self.manifest.config();
+        let start = self.variant.get();
+        Trial::new(config, start, self.adapter.subgroup, &self.device, now_ms)
     }
 
     /// The loader, and with it the model: allocated the first time.
@@ -172,8 +243,11 @@ impl Engine {
         Ok(is_in)
     }
 
-    fn start(&self, lane: usize, request: Request) -> Result<Started, Failure> {
-        let prompt = self.prompt(&request.messages)?;
+    fn start(&self, lane: usize, mut request: Request) -> Result<Started, Failure> {
+        let prompt = match request.take_prompt()? {
+            Prompt::Messages(messages) => self.prompt(&messages)?,
+            Prompt::Ids(ids) => ids,
+        };
         let tokenizer = self.tokenizer.get().ok_or_else(not_loaded)?;
         let mut lanes = self.lanes.borrow_mut();
         let AtRest { lane, turn } = at_rest(&mut lanes, lane)?;
@@ -185,7 +259,7 @@ impl Engine {
             sampling: request.sampling,
             max_tokens: request.max_tokens,
             stop: request.stop,
-            ignore_end: false,
+            ignore_end: request.ignore_end,
         };
         let started = Turn::start(lane, tokenizer, request, now_ms)?;
         let stats = started.stats();
@@ -262,6 +336,20 @@ fn now_ms() -> f64 {
             .as_ref()
             .map_or_else(js_sys::Date::now, web_sys::Performance::now)
     })
+}
+
+/// Awaits `work` and adds up the time of its polls: what the worker itself took, without its waits.
+async fn timed<T>(work: impl Future<Output = T>) -> (T, f64) {
+    let mut work = std::pin::pin!(work);
+    let mut spent_ms = 0.0;
+    let done = std::future::poll_fn(|context| {
+        let begun_ms = now_ms();
+        let poll = work.as_mut().poll(context);
+        spent_ms += now_ms() - begun_ms;
+        poll
+    })
+    .await;
+    (done, spent_ms)
 }
 
 fn not_loaded() -> Failure {

@@ -1,5 +1,6 @@
 //! The project's own commands. In: a clean clone, Rust and Node. Out: a page in `dist/`, a demo, tested code.
 
+mod bench;
 mod browser;
 mod bundle;
 mod check;
@@ -35,6 +36,8 @@ enum Command {
     Test(test::TestOptions),
     /// Run the quick checks: formatting, clippy natively and for wasm, types and lints of the page
     Check,
+    /// Measure decoding, prefill, loading and memory: natively, in a browser, beside other engines
+    Bench(bench::BenchOptions),
     /// Build the page into a folder that any static host can serve from any path
     Site(SiteArguments),
     /// Print raw, gzip and brotli bytes of all code the page loads
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
             Command::Demo(options) => demo::run(&options),
             Command::Test(options) => test::run(&options),
             Command::Check => check::run(),
+            Command::Bench(options) => bench::run(&options),
             Command::Site(arguments) => site::build(&root::at(&arguments.out), &arguments.options),
             Command::Size { json, dist } => size::run(&root::at(&dist), json),
         });
@@ -97,6 +101,10 @@ mod tests {
             "check",
             "site --out elsewhere",
             "size --json",
+            "bench",
+            "bench --native --shape llama-3.2-1b --shape llama-3.1-8b --json out.json",
+            "bench --browser --adapter lavapipe --peers --markdown docs/results.md",
+            "bench --from out.json --markdown docs/results.md",
         ] {
             let words = ["xtask"].into_iter().chain(line.split(' '));
             assert!(Arguments::try_parse_from(words).is_ok(), "{line}");
@@ -105,5 +113,15 @@ mod tests {
             Arguments::try_parse_from(["xtask", "demo", "--max-tokens", "3"]).is_err(),
             "nothing is asked"
         );
+        for line in [
+            "bench --runs 2",
+            "bench --tokens 1",
+            "bench --adapter other",
+            "bench --shape other",
+            "bench --from out.json --peers",
+        ] {
+            let words = ["xtask"].into_iter().chain(line.split(' '));
+            assert!(Arguments::try_parse_from(words).is_err(), "{line}");
+        }
     }
 }

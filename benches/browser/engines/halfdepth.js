@@ -1,0 +1,97 @@
+// Our own engine, as the page runs it: the built worker, spoken to by the messages of www/protocol.ts.
+// In: the worker's address, a pack's, token ids. Out: when each token came, and what the worker measured.
+
+let worker;
+let lastId = 0;
+const pending = new Map(); // call id -> { resolve, reject, event }
+const lanes = new Map(); // plan -> lane
+
+/** Loads the pack and its first plan's lane, asks for one token, and then makes the other lanes. */
+export async function load({ script, manifest, plans, ids }) {
+  const begun = performance.now();
+  worker = new Worker(script, { type: "module" });
+  worker.onmessage = ({ data }) => receive(data);
+  worker.onerror = (event) => fail(new Error(event.message || "the worker cannot be loaded"));
+  const manifestUrl = new URL(manifest, location.href).href;
+  const opened = await call("open", { manifestUrl });
+  let lastByteAt = begun;
+  await call("load", null, ({ stage, progress }) => {
+    if (stage === "files" && progress.bytesDone < progress.bytes) lastByteAt = performance.now();
+  });
+  const loadedAt = performance.now();
+  await addLane(plans[0]);
+  const { firstTokenAt } = await turn(plans[0], ids, 1);
+  for (const plan of plans.slice(1)) await addLane(plan);
+  return {
+    loadMs: loadedAt - begun,
+    lastByteToFirstTokenMs: firstTokenAt - lastByteAt,
+    adapter: opened.adapter,
+    pack: opened.pack,
+  };
+}
+
+export async function run({ plan, ids, newTokens }) {
+  const { begun, firstTokenAt, lastTokenAt, tokens, cpuMs, stats } = await turn(
+    plan,
+    ids,
+    newTokens,
+  );
+  return {
+    firstTokenMs: firstTokenAt - begun,
+    decodeMs: lastTokenAt - firstTokenAt,
+    passes: tokens - 1,
+    cpuMs,
+    reusedTokens: stats.reusedTokens,
+  };
+}
+
+export function readBandwidth(bytes) {
+  return call("readBandwidth", { bytes });
+}
+
+async function addLane(plan) {
+  const { lane } = await call("addLane", { plan });
+  lanes.set(plan, lane);
+}
+
+async function turn(plan, ids, newTokens) {
+  const seen = { begun: performance.now(), firstTokenAt: 0, lastTokenAt: 0, tokens: 0, cpuMs: 0 };
+  const request = {
+    ids,
+    sampling: { temperature: 0, topK: 0, topP: 1, minP: 0, repetitionPenalty: 1, seed: 0 },
+    maxTokens: newTokens,
+    stop: [],
+    ignoreEnd: true,
+  };
+  await call("turn", { lane: lanes.get(plan), request }, ({ kind, step }) => {
+    if (kind !== "step" || step.tokens.length === 0) return;
+    seen.lastTokenAt = performance.now();
+    // The first token ends the prompt; what it cost is the prompt's.
+    if (seen.tokens === 0) seen.firstTokenAt = seen.lastTokenAt;
+    else seen.cpuMs += step.cpuMs;
+    seen.tokens += step.tokens.length;
+    seen.stats = step.stats;
+  });
+  return seen;
+}
+
+function call(method, params, event = () => undefined) {
+  const id = (lastId += 1);
+  return new Promise((resolve, reject) => {
+    pending.set(id, { resolve, reject, event });
+    worker.postMessage({ kind: "call", id, method, params });
+  });
+}
+
+function receive({ kind, id, event, value, error }) {
+  const waiting = pending.get(id);
+  if (kind === "event") return waiting.event(event);
+  pending.delete(id);
+  if (kind === "result") waiting.resolve(value);
+  else waiting.reject(new Error(`${error.name}: ${error.message}`));
+}
+
+function fail(error) {
+  for (const { reject } of pending.values()) reject(error);
+  pending.clear();
+}

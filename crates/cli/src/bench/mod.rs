@@ -1,0 +1,77 @@
+//! `halfdepth bench`: how fast a pack runs on this machine, beside what its memory allows.
+
+mod measure;
+mod report;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Args as ClapArgs;
+
+use crate::model::DeviceChoice;
+use crate::open::{self, Source};
+
+/// Measures a pack.
+#[derive(ClapArgs)]
+pub(crate) struct Args {
+    /// A pack, such as `halfdepth random` or `halfdepth pack` writes
+    pack: PathBuf,
+    /// Plans to measure in turn; may be given several times. `full` and `half` if not given
+    #[arg(long = "plan", value_name = "PLAN")]
+    plans: Vec<String>,
+    /// Contexts at which to decode
+    #[arg(long, value_delimiter = ',', default_value = "16,512,2048")]
+    contexts: Vec<usize>,
+    /// Lengths of the prompts to read
+    #[arg(long, value_delimiter = ',', default_value = "64,256,512")]
+    prefill: Vec<usize>,
+    /// Tokens to decode at each context
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(2..))]
+    tokens: u32,
+    /// Measurements of each figure, of which the median is given; one more comes before them and is thrown away
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(3..))]
+    runs: u32,
+    /// Where to run; `auto` takes a GPU where there is one
+    #[arg(long, value_enum, default_value_t = DeviceChoice::Auto)]
+    device: DeviceChoice,
+    /// One JSON object on one line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the verb.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let Source::Pack(folder, manifest) = open::open(&args.pack)? else {
+        bail!(
+            "{} is no pack; make one with `halfdepth pack` or `halfdepth random`",
+            args.pack.display()
+        );
+    };
+    let longest = args.contexts.iter().map(|at| at + args.tokens as usize);
+    let longest = longest.chain(args.prefill.iter().map(|at| at + 1)).max();
+    let Some(context) = longest.filter(|longest| *longest <= manifest.config().context) else {
+        bail!(
+            "this model holds {} positions; ask for at least one context or prompt, and none that is longer",
+            manifest.config().context
+        );
+    };
+    if args.contexts.iter().chain(&args.prefill).any(|at| *at == 0) {
+        bail!("a context or prompt of 0 tokens cannot be measured; ask for at least 1");
+    }
+    let names = match args.plans.as_slice() {
+        [] => vec!["full".to_string(), "half".to_string()],
+        plans => plans.to_vec(),
+    };
+    let mut bench = measure::Bench::load(&folder, &manifest, &names, context, args.device)?;
+    let report = bench.run(
+        &args.contexts,
+        &args.prefill,
+        args.tokens as usize,
+        args.runs,
+    )?;
+    match args.json {
+        true => println!("{}", serde_json::to_string(&report)?),
+        false => print!("{report}"),
+    }
+    Ok(())
+}
