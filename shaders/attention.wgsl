@@ -1,22 +1,25 @@
-// Causal attention over the cache, split over the context: one workgroup a (key-value head, split, token).
-// All QUERIES query heads of a key-value head share its loads. Each split writes an unnormalised output
-// with its running maximum and sum; attention_combine joins them.
+// Causal attention over the cache, split over the context: one workgroup a (key-value head, split, TOKENS rows).
+// All query heads of a key-value head, for all its rows, share each load of a key or a value. A split writes an unnormalised
+// output with its running maximum and sum; attention_combine joins them.
 #import step
 #import splits
-@group(0) @binding(0) var<storage, read> qkv: array<f32>;            // (PASS_ROWS, HEADS + 2 * KV_HEADS, HEAD_DIM)
-@group(0) @binding(1) var<storage, read> keys: array<f32>;           // (KV_HEADS, CONTEXT, HEAD_DIM)
-@group(0) @binding(2) var<storage, read> values: array<f32>;         // (KV_HEADS, CONTEXT, HEAD_DIM)
+#import cache_read
+@group(0) @binding(0) var<storage, read> queries: array<vec4<f32>>;  // (PASS_ROWS, HEADS, HEAD_DIM)
 @group(0) @binding(3) var<storage, read_write> partials: array<f32>; // (PASS_ROWS, HEADS, MAX_SPLITS, HEAD_DIM + 2)
 
-const QUERIES: u32 = HEADS / KV_HEADS;
-const OUTPUTS: u32 = QUERIES * HEAD_DIM;
-const OUTPUTS_PER_THREAD: u32 = (OUTPUTS + WORKGROUP - 1u) / WORKGROUP;
+const GROUP: u32 = HEADS / KV_HEADS;   // query heads to a key-value head
+const FOURS: u32 = HEAD_DIM / 4u;
+const SUBSETS: u32 = WORKGROUP / FOURS; // positions whose values are added up side by side
+const LANES: u32 = WORKGROUP / ROW_TEAMS; // threads to a row's maximum
 const MASKED: f32 = -1e30; // finite, so that a masked tile's exp(m - m) stays a number
 
-var<workgroup> query: array<f32, OUTPUTS>;
+var<workgroup> query: array<vec4<f32>, QUERIES * FOURS>; // (QUERIES, FOURS), a query being a (row, head)
 var<workgroup> weights: array<f32, QUERIES * TILE>;
 var<workgroup> maxima: array<f32, QUERIES>;
 var<workgroup> rescale: array<f32, QUERIES>;
+var<workgroup> found: array<f32, WORKGROUP>;
+var<workgroup> joined: array<vec4<f32>, WORKGROUP>;
+var<workgroup> joined_sums: array<f32, WORKGROUP>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -25,80 +28,114 @@ fn main(
 ) {
     let kv_head = workgroup.x;
     let split = workgroup.y;
-    let token = workgroup.z;
-    if token >= active_rows() {
+    let first_token = workgroup.z * TOKENS;
+    if first_token >= active_rows() {
         return;
     }
-    let visible = min(position() + token + 1u, CONTEXT);
+    let rows = min(TOKENS, active_rows() - first_token);
+    let visible = min(position() + first_token + rows, CONTEXT); // to the last row of this workgroup
     let splits = split_count(min(position() + active_rows(), CONTEXT));
-    let cache = kv_head * CONTEXT * HEAD_DIM;
+    let cache = kv_head * CONTEXT;
 
-    for (var i = thread; i < OUTPUTS; i += WORKGROUP) {
-        let start = (token * (HEADS + 2u * KV_HEADS) + kv_head * QUERIES) * HEAD_DIM;
-        query[i] = qkv[start + i] * SCORE_SCALE;
+    for (var i = thread; i < QUERIES * FOURS; i += WORKGROUP) {
+        let q = i / FOURS;
+        let token = min(first_token + q / GROUP, active_rows() - 1u);
+        query[i] = queries[(token * HEADS + kv_head * GROUP + q % GROUP) * FOURS + i % FOURS] * SCORE_SCALE;
     }
     if thread < QUERIES {
         maxima[thread] = MASKED;
     }
-    var outputs: array<f32, OUTPUTS_PER_THREAD>;
-    var sums: array<f32, OUTPUTS_PER_THREAD>;
+    let four = thread % FOURS;
+    let subset = thread / FOURS;
+#repeat q QUERIES
+    var output{q} = vec4(0.0);
+    var sum{q} = 0.0;
+#end
     workgroupBarrier();
 
     for (var tile = split * TILE; tile < visible; tile += splits * TILE) {
         let in_tile = min(TILE, visible - tile);
-        for (var i = thread; i < QUERIES * TILE; i += WORKGROUP) {
-            let at = i % TILE;
-            var score = MASKED;
-            if at < in_tile {
-                score = 0.0;
-                for (var d = 0u; d < HEAD_DIM; d++) {
-                    score += query[(i / TILE) * HEAD_DIM + d] * keys[cache + (tile + at) * HEAD_DIM + d];
-                }
+        // Scores: a thread a position.
+#repeat q QUERIES
+        var score{q} = 0.0;
+#end
+        if thread < in_tile {
+            for (var d = 0u; d < FOURS; d++) {
+                let key = key_four((cache + tile + thread) * FOURS + d);
+#repeat q QUERIES
+                score{q} += dot(query[{q}u * FOURS + d], key);
+#end
             }
-            weights[i] = score;
         }
+#repeat q QUERIES
+        // Later positions are masked, row by row.
+        weights[{q}u * TILE + thread] = select(MASKED, score{q}, tile + thread <= position() + first_token + {q}u / GROUP && thread < in_tile);
+#end
         workgroupBarrier();
-        if thread < QUERIES {
-            var maximum = maxima[thread];
-            for (var at = 0u; at < in_tile; at++) {
-                maximum = max(maximum, weights[thread * TILE + at]);
+        // Maxima: LANES threads a query.
+        let team = thread / LANES;
+        let lane = thread % LANES;
+        if team < QUERIES {
+            var maximum = MASKED;
+            for (var at = lane; at < in_tile; at += LANES) {
+                maximum = max(maximum, weights[team * TILE + at]);
             }
-            rescale[thread] = exp(maxima[thread] - maximum);
-            maxima[thread] = maximum;
+            found[thread] = maximum;
         }
         workgroupBarrier();
-        for (var i = thread; i < QUERIES * TILE; i += WORKGROUP) {
-            weights[i] = exp(weights[i] - maxima[i / TILE]);
+        if team < QUERIES && lane == 0u {
+            var maximum = maxima[team];
+            for (var i = 0u; i < LANES; i++) {
+                maximum = max(maximum, found[thread + i]);
+            }
+            rescale[team] = exp(maxima[team] - maximum);
+            maxima[team] = maximum;
         }
         workgroupBarrier();
-        for (var o = 0u; o < OUTPUTS_PER_THREAD; o++) {
-            let i = o * WORKGROUP + thread;
-            if i < OUTPUTS {
-                let q = i / HEAD_DIM;
-                var output = outputs[o] * rescale[q];
-                var sum = sums[o] * rescale[q];
-                for (var at = 0u; at < in_tile; at++) {
-                    let weight = weights[q * TILE + at];
-                    output += weight * values[cache + (tile + at) * HEAD_DIM + i % HEAD_DIM];
-                    sum += weight;
-                }
-                outputs[o] = output;
-                sums[o] = sum;
+#repeat q QUERIES
+        weights[{q}u * TILE + thread] = exp(weights[{q}u * TILE + thread] - maxima[{q}]);
+#end
+        workgroupBarrier();
+        // Outputs: a thread four dimensions of every SUBSETS-th position.
+#repeat q QUERIES
+        output{q} *= rescale[{q}];
+        sum{q} *= rescale[{q}];
+#end
+        if subset < SUBSETS {
+            for (var at = subset; at < in_tile; at += SUBSETS) {
+                let value = value_four((cache + tile + at) * FOURS + four);
+#repeat q QUERIES
+                let weight{q} = weights[{q}u * TILE + at];
+                output{q} += weight{q} * value;
+                sum{q} += weight{q};
+#end
             }
         }
         workgroupBarrier();
     }
 
-    for (var o = 0u; o < OUTPUTS_PER_THREAD; o++) {
-        let i = o * WORKGROUP + thread;
-        if i < OUTPUTS {
-            let head = kv_head * QUERIES + i / HEAD_DIM;
-            let at = ((token * HEADS + head) * MAX_SPLITS + split) * (HEAD_DIM + 2u);
-            partials[at + i % HEAD_DIM] = outputs[o];
-            if i % HEAD_DIM == 0u {
-                partials[at + HEAD_DIM] = maxima[i / HEAD_DIM];
-                partials[at + HEAD_DIM + 1u] = sums[o];
-            }
+#repeat q QUERIES
+    joined[thread] = output{q};
+    joined_sums[thread] = sum{q};
+    workgroupBarrier();
+    if thread < FOURS && {q}u / GROUP < rows {
+        var output = vec4(0.0);
+        var sum = 0.0;
+        for (var i = 0u; i < SUBSETS; i++) {
+            output += joined[i * FOURS + thread];
+            sum += joined_sums[i * FOURS + thread];
+        }
+        let token = first_token + {q}u / GROUP;
+        let head = kv_head * GROUP + {q}u % GROUP;
+        let at = ((token * HEADS + head) * MAX_SPLITS + split) * (HEAD_DIM + 2u);
+        for (var i = 0u; i < 4u; i++) {
+            partials[at + thread * 4u + i] = output[i];
+        }
+        if thread == 0u {
+            partials[at + HEAD_DIM] = maxima[{q}];
+            partials[at + HEAD_DIM + 1u] = sum;
         }
     }
+    workgroupBarrier();
+#end
 }

@@ -1,34 +1,15 @@
-// out = x W^T for a few tokens at once: each weight is read once and used for TOKENS tokens.
-// LANES threads share a row's columns; a workgroup holds WORKGROUP / LANES such groups of ROWS rows each.
+// out = x W^T for TOKENS rows of x at once: each weight is read once and serves them all.
+// LANES threads share a weight row's columns; a workgroup holds WORKGROUP / LANES such teams of WEIGHT_ROWS rows each.
+// Columns go by groups of 32, one scale each. What is done with the sums is the epilogue's business.
 #import step
+#import eight
 #import weight
-#import reduce_sum
+#import input
 #import epilogue
-@group(0) @binding(0) var<storage, read> x: array<f32>;         // (PASS_ROWS, COLS)
-@group(0) @binding(1) var<storage, read_write> out: array<f32>; // (PASS_ROWS, OUT_ROWS)
+#import reduction
 
-const EIGHTHS: u32 = (COLS + 7u) / 8u;
-const GROUPS: u32 = WORKGROUP / LANES;
-
-fn eight_inputs(token: u32, eighth: u32) -> Eight {
-    let at = token * COLS + eighth * 8u;
-    if COLS % 8u != 0u && eighth == EIGHTHS - 1u {
-        // The padded weights are zero, but zero times what lies behind the row need not be.
-        var inputs = Eight(vec4(0.0), vec4(0.0));
-        for (var i = 0u; i < COLS % 8u; i++) {
-            if i < 4u {
-                inputs.low[i] = x[at + i];
-            } else {
-                inputs.high[i - 4u] = x[at + i];
-            }
-        }
-        return inputs;
-    }
-    return Eight(
-        vec4(x[at], x[at + 1u], x[at + 2u], x[at + 3u]),
-        vec4(x[at + 4u], x[at + 5u], x[at + 6u], x[at + 7u]),
-    );
-}
+const GROUPS: u32 = PADDED_COLS / 32u;
+const TEAMS: u32 = WORKGROUP / LANES;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -41,34 +22,73 @@ fn main(
     }
     let lane = thread % LANES;
     let block = workgroup.z * MAX_WORKGROUPS + workgroup.x;
-    let first_row = (block * GROUPS + thread / LANES) * ROWS;
+    let first_out = (block * TEAMS + thread / LANES) * OUTPUTS;
+#if LAST_ROW
+    let first_row = active_rows() - 1u; // all that names the next token
+#else
+    let first_row = first_token;
+#end
 
-    var sums: array<f32, SUMS>; // (ROWS, PARTS, TOKENS)
-    for (var eighth = lane; eighth < EIGHTHS; eighth += LANES) {
-        var weights: array<Eight, ROWS * PARTS>;
-        for (var r = 0u; r < ROWS * PARTS; r++) {
-            // Rows past the end repeat the last one and are never written.
-            let out_row = min(first_row + r / PARTS, OUT_ROWS - 1u);
-            weights[r] = eight_weights(out_row + (r % PARTS) * OUT_ROWS, eighth);
-        }
-        for (var t = 0u; t < TOKENS; t++) {
-            let inputs = eight_inputs(first_token + t, eighth);
-            for (var r = 0u; r < ROWS * PARTS; r++) {
-                sums[r * TOKENS + t] += dot(weights[r].low, inputs.low) + dot(weights[r].high, inputs.high);
-            }
-        }
+#repeat r WEIGHT_ROWS
+    // Rows past the end repeat the last one and are never written.
+    let row{r} = weight_row(min(first_out + {r}u / PARTS, OUT_ROWS - 1u), {r}u % PARTS);
+#end
+#repeat r WEIGHT_ROWS
+#repeat t TOKENS
+    var sum{r}_{t} = 0.0;
+#end
+#end
+#if NORMED
+#repeat t TOKENS
+    var squares{t} = squares_part(first_row + {t}u, lane, LANES);
+#end
+#end
+    for (var group = lane; group < GROUPS; group += LANES) {
+#repeat r WEIGHT_ROWS
+        let stored{r} = load_group(row{r}, group);
+        let scale{r} = group_scale(row{r}, group);
+#end
+#repeat t TOKENS
+        var total{t} = vec4(0.0);
+#repeat r WEIGHT_ROWS
+        var part{r}_{t} = 0.0;
+#end
+#end
+#repeat k 4
+#repeat t TOKENS
+        let x{t}_{k} = eight_inputs(first_row + {t}u, group * 4u + {k}u);
+        total{t} += x{t}_{k}.even + x{t}_{k}.odd;
+#end
+#repeat r WEIGHT_ROWS
+        let w{r}_{k} = eight_weights(stored{r}, {k}u);
+#repeat t TOKENS
+        part{r}_{t} += dot(w{r}_{k}.even, x{t}_{k}.even) + dot(w{r}_{k}.odd, x{t}_{k}.odd);
+#end
+#end
+#end
+#repeat t TOKENS
+        // Stored weights are unsigned; what their zero point adds is the same for every row.
+        let offset{t} = ZERO_POINT * dot(total{t}, vec4(1.0));
+#repeat r WEIGHT_ROWS
+        sum{r}_{t} += scale{r} * (part{r}_{t} - offset{t});
+#end
+#end
     }
-    for (var sum = 0u; sum < SUMS; sum++) {
-        partial[sum * WORKGROUP + thread] = sums[sum];
+#import reduce_rows
+#repeat t TOKENS
+    if lane == {t}u % LANES && first_token + {t}u < active_rows() {
+        var sums: array<f32, WEIGHT_ROWS>;
+#if NORMED
+        let rms{t} = inverseSqrt(squares{t} / f32(COLS) + EPSILON);
+#repeat r WEIGHT_ROWS
+        sums[{r}] = sum{r}_{t} * rms{t};
+#end
+#else
+#repeat r WEIGHT_ROWS
+        sums[{r}] = sum{r}_{t};
+#end
+#end
+        write_outputs(first_token + {t}u, first_out, sums);
     }
-    reduce_sum(thread, lane);
-
-    let group = thread - lane; // the thread index of this group's lane 0, where its sums lie
-    for (var i = lane; i < ROWS * TOKENS; i += LANES) {
-        let out_row = first_row + i / TOKENS;
-        let token = first_token + i % TOKENS;
-        if out_row < OUT_ROWS && token < active_rows() {
-            write_output(token * OUT_ROWS + out_row, group, i);
-        }
-    }
+#end
 }

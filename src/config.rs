@@ -259,17 +259,14 @@ impl LlamaConfig {
                 rule: format!("must divide the {} query heads", self.heads),
             });
         }
-        if !self.head_dim.is_multiple_of(2) {
+        if !self.head_dim.is_multiple_of(4) {
             return Err(ConfigError::Range {
                 field: "head_dim",
                 found: self.head_dim.to_string(),
-                rule: "must be even: rotary embedding turns pairs".into(),
+                rule: "must be a multiple of 4: rotary embedding turns pairs, and the cache is read by fours".into(),
             });
         }
-        // One workgroup of attention holds a query and a tile of scores for each query head of a group, in the 16 KB
-        // that every device has.
-        let shared_bytes = 4 * (self.heads / self.kv_heads) * (self.head_dim + 66);
-        if shared_bytes > 16 << 10 {
+        if attention_bytes(self.heads / self.kv_heads, self.head_dim) > WORKGROUP_BYTES {
             return Err(ConfigError::Range {
                 field: "heads",
                 found: self.heads.to_string(),
@@ -330,6 +327,15 @@ impl LlamaConfig {
     pub fn kv_rows(&self) -> usize {
         self.kv_heads * self.head_dim
     }
+}
+
+/// Bytes of workgroup memory that every device has.
+pub(crate) const WORKGROUP_BYTES: usize = 16 << 10;
+
+/// What a workgroup of attention holds for the query heads of one key-value head: the queries and a tile of 64 scores for each, two
+/// words of running maximum, and what its 64 threads join in the end.
+pub(crate) fn attention_bytes(queries: usize, head_dim: usize) -> usize {
+    4 * (queries * (head_dim + 64 + 2) + 6 * 64)
 }
 
 // What the attention kernels hold of one head.

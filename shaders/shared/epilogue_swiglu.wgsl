@@ -1,8 +1,15 @@
-// The gate row and the up row of one output were summed side by side: out = silu(gate) * up.
-fn write_output(at: u32, group: u32, i: u32) {
-    let row = i / TOKENS;
-    let token = i % TOKENS;
-    let gate = partial[((row * 2u) * TOKENS + token) * WORKGROUP + group];
-    let up = partial[((row * 2u + 1u) * TOKENS + token) * WORKGROUP + group];
-    out[at] = gate / (1.0 + exp(-gate)) * up;
+// out = silu(gate) * up: the first half of the matrix's rows is the gate, the second the up projection.
+@group(0) @binding(1) var<storage, read_write> out: array<f32>; // (rows, OUT_ROWS)
+
+fn weight_row(output: u32, part: u32) -> u32 {
+    return output + part * OUT_ROWS;
+}
+
+fn write_outputs(token: u32, first_out: u32, sums: array<f32, WEIGHT_ROWS>) {
+#repeat o OUTPUTS
+    if first_out + {o}u < OUT_ROWS {
+        let gate = sums[{o} * 2];
+        out[token * OUT_ROWS + first_out + {o}u] = gate / (1.0 + exp(-gate)) * sums[{o} * 2 + 1];
+    }
+#end
 }

@@ -1,12 +1,19 @@
-// Eight consecutive weights of one row, stored whole.
-@group(0) @binding(WORDS) var<storage, read> words: array<u32>; // (rows, PADDED_COLS) f32 bits
+// Weights stored whole.
+@group(0) @binding(WORDS) var<storage, read> words: array<vec4<u32>>; // (rows, PADDED_COLS / 4) f32 bits
 
-struct Eight { low: vec4<f32>, high: vec4<f32> }
+alias Stored = u32; // where the group begins: 32 floats are too many to hold
+const ZERO_POINT: f32 = 0.0;
 
-fn eight_weights(row: u32, eighth: u32) -> Eight {
-    let at = row * PADDED_COLS + eighth * 8u;
-    return Eight(
-        bitcast<vec4<f32>>(vec4(words[at], words[at + 1u], words[at + 2u], words[at + 3u])),
-        bitcast<vec4<f32>>(vec4(words[at + 4u], words[at + 5u], words[at + 6u], words[at + 7u])),
-    );
+fn load_group(row: u32, group: u32) -> Stored {
+    return row * (PADDED_COLS / 4u) + group * 8u;
+}
+
+fn group_scale(row: u32, group: u32) -> f32 {
+    return 1.0;
+}
+
+fn eight_weights(stored: Stored, word: u32) -> Eight {
+    let a = bitcast<vec4<f32>>(words[stored + word * 2u]);
+    let b = bitcast<vec4<f32>>(words[stored + word * 2u + 1u]);
+    return Eight(vec4(a.x, a.z, b.x, b.z), vec4(a.y, a.w, b.y, b.w));
 }

@@ -1,19 +1,23 @@
-// Eight consecutive weights of one row, from 4-bit groups of 32: one word, one scale.
-@group(0) @binding(WORDS) var<storage, read> words: array<u32>;   // (rows, PADDED_COLS / 8), low nibble first
-@group(0) @binding(SCALES) var<storage, read> scales: array<u32>; // (rows, PADDED_COLS / 32) f16, two in a word
+// Weights in 4-bit groups of 32: four words, one scale. weight = scale * (nibble - 8)
+@group(0) @binding(WORDS) var<storage, read> words: array<vec4<u32>>; // (rows, PADDED_COLS / 32), low nibble first
+@group(0) @binding(SCALES) var<storage, read> scales: array<u32>;     // (rows, PADDED_COLS / 32) f16, two in a word
 
-struct Eight { low: vec4<f32>, high: vec4<f32> }
+alias Stored = vec4<u32>;
+const ZERO_POINT: f32 = 8.0;
 
-fn scale_of(group: u32) -> f32 {
-    return unpack2x16float(scales[group / 2u])[group % 2u];
+fn load_group(row: u32, group: u32) -> Stored {
+    return words[row * (PADDED_COLS / 32u) + group];
 }
 
-fn eight_weights(row: u32, eighth: u32) -> Eight {
-    let at = row * (PADDED_COLS / 8u) + eighth;
-    let word = words[at];
+fn group_scale(row: u32, group: u32) -> f32 {
+    let at = row * (PADDED_COLS / 32u) + group;
+    return unpack2x16float(scales[at / 2u])[at % 2u];
+}
+
+fn eight_weights(stored: Stored, word: u32) -> Eight {
     // unpack4xU8 needs two operations for four weights; a shift and a mask each would need eight.
-    let even = vec4<f32>(unpack4xU8(word & 0x0f0f0f0fu)) - 8.0;
-    let odd = vec4<f32>(unpack4xU8((word >> 4u) & 0x0f0f0f0fu)) - 8.0;
-    let scale = scale_of(at / 4u);
-    return Eight(vec4(even.x, odd.x, even.y, odd.y) * scale, vec4(even.z, odd.z, even.w, odd.w) * scale);
+    return Eight(
+        vec4<f32>(unpack4xU8(stored[word] & 0x0f0f0f0fu)),
+        vec4<f32>(unpack4xU8((stored[word] >> 4u) & 0x0f0f0f0fu)),
+    );
 }

@@ -1,18 +1,23 @@
-// Eight consecutive weights of one row, from 8-bit groups of 32: two words, one scale.
-@group(0) @binding(WORDS) var<storage, read> words: array<u32>;   // (rows, PADDED_COLS / 4), low byte first, two's complement
-@group(0) @binding(SCALES) var<storage, read> scales: array<u32>; // (rows, PADDED_COLS / 32) f16, two in a word
+// Weights in 8-bit groups of 32: eight words, one scale. weight = scale * byte
+@group(0) @binding(WORDS) var<storage, read> words: array<vec4<u32>>; // (rows, PADDED_COLS / 16), low byte first, two's complement
+@group(0) @binding(SCALES) var<storage, read> scales: array<u32>;     // (rows, PADDED_COLS / 32) f16, two in a word
 
-struct Eight { low: vec4<f32>, high: vec4<f32> }
+struct Stored { low: vec4<u32>, high: vec4<u32> }
+const ZERO_POINT: f32 = 0.0;
 
-fn scale_of(group: u32) -> f32 {
-    return unpack2x16float(scales[group / 2u])[group % 2u];
+fn load_group(row: u32, group: u32) -> Stored {
+    let at = (row * (PADDED_COLS / 32u) + group) * 2u;
+    return Stored(words[at], words[at + 1u]);
 }
 
-fn eight_weights(row: u32, eighth: u32) -> Eight {
-    let at = row * (PADDED_COLS / 8u) + eighth;
-    let scale = scale_of(at / 4u);
-    return Eight(
-        vec4<f32>(unpack4xI8(words[at * 2u])) * scale,
-        vec4<f32>(unpack4xI8(words[at * 2u + 1u])) * scale,
-    );
+fn group_scale(row: u32, group: u32) -> f32 {
+    let at = row * (PADDED_COLS / 32u) + group;
+    return unpack2x16float(scales[at / 2u])[at % 2u];
+}
+
+fn eight_weights(stored: Stored, word: u32) -> Eight {
+    let four = select(stored.low, stored.high, word >= 2u);
+    let a = vec4<f32>(unpack4xI8(four[(word % 2u) * 2u]));
+    let b = vec4<f32>(unpack4xI8(four[(word % 2u) * 2u + 1u]));
+    return Eight(vec4(a.x, a.z, b.x, b.z), vec4(a.y, a.w, b.y, b.w));
 }

@@ -1,13 +1,18 @@
 //! Where a model runs: the GPU through wgpu, with graph capture, or the CPU through Burn's Flex backend.
 
+use std::future::{Future, ready};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
 use burn::backend::wgpu::{CubeBackend, CubeTensor};
 use burn::tensor::Bytes;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use cubecl::client::Client;
 
 use super::DecodeError;
+use super::lane::{lost, refused};
 use super::self_test::self_test;
-use crate::kernels::IntSlot;
+use crate::kernels::{IntSlot, Variant};
 
 /// Launches that one submit may hold: more than a batch of tokens needs, so that a batch is one submit.
 const TASKS_MAX: usize = 1 << 14;
@@ -29,6 +34,13 @@ pub async fn open_gpu() -> Result<(Device, GpuInfo), DecodeError> {
         name: info.name,
         driver: info.driver,
         software: info.device_type == burn::backend::wgpu::wgpu::DeviceType::Cpu,
+        // In browsers wgpu does not know the feature; who asked for it knows.
+        subgroup: setup
+            .device
+            .features()
+            .contains(burn::backend::wgpu::wgpu::Features::SUBGROUP)
+            .then_some(info.subgroup_min_size as usize)
+            .filter(|size| size.is_power_of_two()),
         largest_binding: setup.device.limits().max_storage_buffer_binding_size,
     };
     self_test(&device).await?;
@@ -44,8 +56,20 @@ pub struct GpuInfo {
     pub driver: String,
     /// Whether the "GPU" is a program on the CPU.
     pub software: bool,
+    /// The least size of a subgroup, where the device has subgroups.
+    pub subgroup: Option<usize>,
     /// Bytes that one tensor may have.
     pub largest_binding: u64,
+}
+
+impl GpuInfo {
+    /// The kernels to begin with, before any trial.
+    pub fn variant(&self) -> Variant {
+        match self.software {
+            true => Variant::SOFTWARE,
+            false => Variant::PLAIN,
+        }
+    }
 }
 
 /// The CPU.
@@ -73,6 +97,38 @@ pub(crate) fn write_words(slot: &mut IntSlot<1>, words: &[u32]) {
             }
         },
     );
+}
+
+/// Asks for a tensor's words as they are now, after all that was launched before; what is launched later does not show. On the GPU
+/// the copy is on its way when this returns; on the CPU it is made when the answer is awaited.
+pub(crate) fn read_words_ahead(
+    tensor: Tensor<1, Int>,
+) -> Pin<Box<dyn Future<Output = Result<Vec<u32>, DecodeError>> + Send>> {
+    match tensor.clone().try_into_primitive::<CubeBackend>() {
+        Ok(primitive) => begun(Box::pin(async move {
+            let copy = primitive.client.read_async(vec![primitive.handle.clone()]);
+            let bytes = copy.await.map_err(refused)?;
+            let words = bytes.iter().flat_map(|bytes| bytes.chunks_exact(4));
+            Ok(words
+                .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                .collect())
+        })),
+        Err(_) => Box::pin(async move {
+            let data = tensor.into_data_async().await.map_err(lost)?;
+            Ok(data.iter::<u32>().collect())
+        }),
+    }
+}
+
+/// Polls a future once, so that what it asks of the device is asked now; whoever awaits it later is woken as usual.
+fn begun<T: Send + 'static>(
+    mut future: Pin<Box<dyn Future<Output = T> + Send>>,
+) -> Pin<Box<dyn Future<Output = T> + Send>> {
+    let mut context = Context::from_waker(Waker::noop());
+    match future.as_mut().poll(&mut context) {
+        Poll::Ready(done) => Box::pin(ready(done)),
+        Poll::Pending => future,
+    }
 }
 
 /// The GPU's client, or `None` on the CPU.

@@ -3,9 +3,11 @@
 mod bandwidth;
 mod device;
 mod lane;
+mod pace;
 pub mod sampler;
 mod self_test;
 pub mod stop;
+pub mod trial;
 mod turn;
 
 use thiserror::Error;
@@ -13,7 +15,7 @@ use thiserror::Error;
 pub use bandwidth::{Bandwidth, read_bandwidth};
 pub use burn::tensor::Device;
 pub use device::{GpuInfo, cpu, open_gpu};
-pub use lane::Lane;
+pub use lane::{Lane, LaneOptions};
 pub use turn::{Clock, Finish, LaneStats, Step, Turn, TurnRequest};
 
 /// What can go wrong while decoding.

@@ -3,7 +3,8 @@
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::DecodeError;
-use crate::kernels::linear::{Epilogue, Matrix, MatrixShape, linear};
+use crate::kernels::Variant;
+use crate::kernels::linear::{Epilogue, Input, Linear, Matrix, MatrixShape, Rows, linear};
 use crate::model::word_tensor;
 use crate::quant::{Format, Packed};
 
@@ -50,7 +51,12 @@ pub(super) async fn self_test(device: &Device) -> Result<(), DecodeError> {
         &matrix,
         out,
         word_tensor(vec![0, 1], device),
-        Epilogue::Store,
+        Linear {
+            input: Input::Plain,
+            rows: Rows::Each,
+            epilogue: Epilogue::Store,
+            variant: Variant::PLAIN,
+        },
     );
     let product = super::lane::read(product).await?;
     // Forty products of f32, each below one. Not a number is wrong, too.

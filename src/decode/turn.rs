@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::pace::Request;
 use super::sampler::{Sampler, Sampling};
 use super::stop::StopStrings;
 use super::{DecodeError, Lane};
@@ -92,19 +93,9 @@ pub struct Turn {
     first: Option<u32>,
     produced: Vec<u32>,
     passes: usize,
-    batch: usize,
     finish: Option<Finish>,
     stats: LaneStats,
 }
-
-/// Prompt tokens that a step reads: what may pass before a stop is heard.
-const PROMPT_STEP: usize = 64;
-/// Tokens of the first batches: the fewest that keep readbacks rare.
-const SMALLEST_BATCH: usize = 4;
-/// Tokens of a batch at most: what a reader still sees as streaming.
-const LARGEST_BATCH: usize = 16;
-/// Batches grow until they take this long.
-const BATCH_MS: f64 = 60.0;
 
 impl Turn {
     /// Checks the request and finds what of the prompt is cached; [`Turn::step`] reads the rest.
@@ -158,11 +149,6 @@ impl Turn {
             first: None,
             produced: Vec::new(),
             passes: 0,
-            batch: if lane.is_captured() {
-                SMALLEST_BATCH
-            } else {
-                1
-            },
             finish: None,
             stats: LaneStats {
                 prompt_tokens,
@@ -236,11 +222,13 @@ impl Turn {
     /// Reads the next part of the prompt; after the last part picks the first token and says so.
     async fn read_prompt(&mut self, lane: &mut Lane) -> Result<bool, DecodeError> {
         let prompt_tokens = self.request.prompt.len();
-        let end = (self.read + PROMPT_STEP).min(prompt_tokens);
+        let end = (self.read + lane.pace.chunk()).min(prompt_tokens);
+        let before_ms = (self.clock)();
         lane.feed(&self.request.prompt[self.read..end])?;
-        self.read = end;
+        let tokens = end - std::mem::replace(&mut self.read, end);
         if end < prompt_tokens {
             lane.settle().await?;
+            lane.pace.read_chunk(tokens, (self.clock)() - before_ms);
             return Ok(false);
         }
         lane.finish()?;
@@ -260,18 +248,22 @@ impl Turn {
             self.passes += 1;
             return Ok(vec![self.choose(lane).await?]);
         }
-        let wanted = self.request.max_tokens - self.produced.len();
+        let left = self.request.max_tokens - self.produced.len();
         let room = lane.context() - lane.cached().len();
-        let passes = self.batch.min(wanted).min(room);
-        let before_ms = (self.clock)();
-        let picked = lane.decode(passes).await?;
-        self.passes += passes;
-        let took_ms = (self.clock)() - before_ms;
-        if lane.is_captured() && took_ms < BATCH_MS {
-            self.batch = (self.batch * 2).min(LARGEST_BATCH);
-        } else if took_ms > 4.0 * BATCH_MS {
-            self.batch = (self.batch / 2).max(SMALLEST_BATCH.min(self.batch));
+        if lane.is_captured() && !lane.pace.knows_readback() {
+            // The device is idle: all that this waits for is the way there and back.
+            let before_ms = (self.clock)();
+            lane.settle().await?;
+            lane.pace.readback_took((self.clock)() - before_ms);
         }
+        let request = match lane.is_captured() {
+            true => lane.pace.batch(left.min(room)),
+            false => Request { now: 1, ahead: 0 },
+        };
+        let before_ms = (self.clock)();
+        let picked = lane.decode_and(request.now, request.ahead).await?;
+        self.passes += picked.len();
+        lane.pace.decoded(picked.len(), (self.clock)() - before_ms);
         Ok(picked)
     }
 

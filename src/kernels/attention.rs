@@ -7,8 +7,10 @@ use burn::backend::{Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{Int, Tensor};
 use cubecl::prelude::CubeCount;
 
-use super::twin::{dot, floats, words};
+use super::twin::{dot, floats, unpack_values, words};
+use super::variant::CacheFormat;
 use super::{Shader, TILE, WORKGROUP, launch};
+use crate::config::{WORKGROUP_BYTES, attention_bytes};
 
 /// The shape of grouped-query attention over a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,12 +55,39 @@ impl Heads {
     }
 
     /// The shader of `attention` for passes of `pass_rows` rows.
-    pub fn attention_shader(&self, pass_rows: usize) -> Shader {
+    pub fn attention_shader(&self, pass_rows: usize, cache: CacheFormat) -> Shader {
+        let tokens = self.tokens(pass_rows);
+        let queries = tokens * self.heads / self.kv_heads;
         self.constants(Shader::new("attention").with("WORKGROUP", WORKGROUP))
             .with("TILE", TILE)
+            .with("TOKENS", tokens)
+            .with("QUERIES", queries)
+            .with("ROW_TEAMS", queries.next_power_of_two())
             .with("MAX_SPLITS", self.max_splits(pass_rows))
             .with_f32("SCORE_SCALE", self.score_scale())
             .with("STEP", 4)
+            .choose(
+                "cache_read",
+                match cache {
+                    CacheFormat::F32 => "cache_read_f32",
+                    CacheFormat::F16 => "cache_read_f16",
+                },
+            )
+    }
+
+    /// Rows of a pass that one workgroup takes, so that they share its loads: as many as keep their queries in its memory and its
+    /// registers.
+    fn tokens(&self, pass_rows: usize) -> usize {
+        let group = self.heads / self.kv_heads;
+        let fits = |tokens: &usize| {
+            let queries = tokens * group;
+            queries <= MOST_QUERIES && attention_bytes(queries, self.head_dim) <= WORKGROUP_BYTES
+        };
+        [8, 4, 2]
+            .into_iter()
+            .filter(|tokens| *tokens <= pass_rows)
+            .find(fits)
+            .unwrap_or(1)
     }
 
     /// The shader of `attention_combine` for passes of `pass_rows` rows.
@@ -74,27 +103,36 @@ impl Heads {
     }
 }
 
+/// Queries whose outputs a thread holds: five registers each.
+const MOST_QUERIES: usize = 16;
+
 /// Causal attention of the pass's rows over the cache, one partial result for each split.
 ///
-/// `qkv` (pass rows, (heads + 2 kv heads) * head size), `keys` and `values` (kv heads, context, head size), `partials` as
-/// [`Heads::partials_shape`] says. `grid` (3): the workgroups of a decode step, written on the GPU.
+/// `queries` (pass rows, heads * head size), `keys` and `values`: words of (kv heads, context, head size) values in `cache` format,
+/// `partials` as [`Heads::partials_shape`] says. `grid` (3): the workgroups of a decode step, written on the GPU.
+#[allow(
+    clippy::too_many_arguments,
+    reason = "one for each buffer of the shader"
+)]
 pub fn attention(
-    qkv: Tensor<2>,
-    keys: Tensor<3>,
-    values: Tensor<3>,
+    queries: Tensor<2>,
+    keys: Tensor<1, Int>,
+    values: Tensor<1, Int>,
     partials: Tensor<2>,
     step: Tensor<1, Int>,
     grid: Tensor<1, Int>,
     heads: Heads,
+    cache: CacheFormat,
 ) -> Tensor<2> {
     Tensor::from_dispatch(Dispatch::attention(
-        qkv.into_dispatch(),
+        queries.into_dispatch(),
         keys.into_dispatch(),
         values.into_dispatch(),
         partials.into_dispatch(),
         step.into_dispatch(),
         grid.into_dispatch(),
         heads,
+        cache,
     ))
 }
 
@@ -115,14 +153,19 @@ pub fn attention_combine(
 
 #[backend_extension(Cube, Flex)]
 pub(crate) trait Attention: Backend {
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "one for each buffer of the shader"
+    )]
     fn attention(
-        qkv: FloatTensor<Self>,
-        keys: FloatTensor<Self>,
-        values: FloatTensor<Self>,
+        queries: FloatTensor<Self>,
+        keys: IntTensor<Self>,
+        values: IntTensor<Self>,
         partials: FloatTensor<Self>,
         step: IntTensor<Self>,
         grid: IntTensor<Self>,
         heads: Heads,
+        cache: CacheFormat,
     ) -> FloatTensor<Self>;
 
     fn attention_combine(
@@ -135,24 +178,26 @@ pub(crate) trait Attention: Backend {
 
 impl Attention for CubeBackend {
     fn attention(
-        qkv: FloatTensor<Self>,
-        keys: FloatTensor<Self>,
-        values: FloatTensor<Self>,
+        queries: FloatTensor<Self>,
+        keys: IntTensor<Self>,
+        values: IntTensor<Self>,
         partials: FloatTensor<Self>,
         step: IntTensor<Self>,
         grid: IntTensor<Self>,
         heads: Heads,
+        cache: CacheFormat,
     ) -> FloatTensor<Self> {
-        let pass_rows = qkv.meta.shape()[0];
+        let pass_rows = queries.meta.shape()[0];
         let count = if pass_rows == 1 {
             CubeCount::Dynamic(grid.handle.binding())
         } else {
-            CubeCount::Static(heads.kv_heads as u32, 1, pass_rows as u32)
+            let blocks = pass_rows.div_ceil(heads.tokens(pass_rows));
+            CubeCount::Static(heads.kv_heads as u32, 1, blocks as u32)
         };
         launch(
-            heads.attention_shader(pass_rows),
+            heads.attention_shader(pass_rows, cache),
             count,
-            &[&qkv, &keys, &values, &partials, &step],
+            &[&queries, &keys, &values, &partials, &step],
         );
         partials
     }
@@ -175,38 +220,38 @@ impl Attention for CubeBackend {
 
 impl Attention for Flex {
     fn attention(
-        qkv: FloatTensor<Self>,
-        keys: FloatTensor<Self>,
-        values: FloatTensor<Self>,
+        queries: FloatTensor<Self>,
+        keys: IntTensor<Self>,
+        values: IntTensor<Self>,
         mut partials: FloatTensor<Self>,
         step: IntTensor<Self>,
         _grid: IntTensor<Self>,
         heads: Heads,
+        cache: CacheFormat,
     ) -> FloatTensor<Self> {
-        let pass_rows = qkv.layout().shape()[0];
+        let pass_rows = queries.layout().shape()[0];
         let (position, rows) = (words(&step)[0] as usize, words(&step)[1] as usize);
-        let (qkv, keys, values) = (floats(&qkv), floats(&keys), floats(&values));
-        let (size, queries) = (heads.head_dim, heads.heads / heads.kv_heads);
-        let row_len = (heads.heads + 2 * heads.kv_heads) * size;
+        let (queries, keys, values) = (floats(&queries), words(&keys), words(&values));
+        let (size, group) = (heads.head_dim, heads.heads / heads.kv_heads);
+        let row_len = heads.heads * size;
         let max_splits = heads.max_splits(pass_rows);
         let splits = split_count(position + rows, heads, max_splits);
         let partials_out = partials.storage_mut::<f32>();
         for token in 0..rows {
             let visible = (position + token + 1).min(heads.context);
             for head in 0..heads.heads {
-                let query = &qkv[token * row_len + head * size..][..size];
-                let cache = head / queries * heads.context * size;
+                let query = &queries[token * row_len + head * size..][..size];
+                let first = head / group * heads.context * size;
                 for split in 0..splits {
                     let at = ((token * heads.heads + head) * max_splits + split) * (size + 2);
                     let positions = (split * TILE..visible)
                         .step_by(splits * TILE)
                         .flat_map(|tile| tile..(tile + TILE).min(visible));
+                    let mut vector = vec![0.0; size];
                     let scores: Vec<(usize, f32)> = positions
                         .map(|p| {
-                            (
-                                p,
-                                dot(query, &keys[cache + p * size..][..size]) * heads.score_scale(),
-                            )
+                            unpack_values(keys, first + p * size, cache, &mut vector);
+                            (p, dot(query, &vector) * heads.score_scale())
                         })
                         .collect();
                     // As in the shader: finite, so that a split without positions weighs nothing and is a number.
@@ -218,8 +263,8 @@ impl Attention for Flex {
                     partial[size] = maximum;
                     for (p, score) in scores {
                         let weight = (score - maximum).exp();
-                        let value = &values[cache + p * size..][..size];
-                        for (out, value) in partial.iter_mut().zip(value) {
+                        unpack_values(values, first + p * size, cache, &mut vector);
+                        for (out, value) in partial.iter_mut().zip(&vector) {
                             *out += weight * value;
                         }
                         partial[size + 1] += weight;
@@ -262,7 +307,7 @@ impl Attention for Flex {
 }
 
 /// As `shaders/shared/splits.wgsl`.
-pub(super) fn split_count(visible: usize, heads: Heads, max_splits: usize) -> usize {
+pub(crate) fn split_count(visible: usize, heads: Heads, max_splits: usize) -> usize {
     visible
         .min(heads.context)
         .div_ceil(TILE)

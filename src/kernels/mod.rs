@@ -8,19 +8,24 @@ pub mod argmax;
 pub mod attention;
 pub mod embed;
 pub mod linear;
-pub mod rms_norm;
-pub mod rope_cache;
+pub mod linear_qkv;
+pub mod linear_residual;
+mod product;
 mod shader;
 mod slot;
 pub mod stream_read;
 mod twin;
+mod variant;
 
 pub use shader::{Constant, Shader};
 pub use slot::{FloatSlot, IntSlot, Slot};
+pub use variant::{CacheFormat, Prefill, Reduction, UnknownVariant, Variant};
 
 pub(crate) use shader::launch;
+#[cfg(test)]
+pub(crate) use shader::{MUTATION, Mutation};
 
-/// Threads of a workgroup, but for `argmax`. 64 fits every device and leaves registers for eight tokens at once.
+/// Threads of a workgroup, but for `argmax` and tiles. 64 fits every device and leaves registers for eight rows at once.
 pub(crate) const WORKGROUP: usize = 64;
 
 /// Context positions that one attention workgroup takes in a turn.

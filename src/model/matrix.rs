@@ -1,9 +1,9 @@
-//! In: a packed matrix on the host. Out: a Burn module that holds it on a device and multiplies by it.
+//! In: a packed matrix on the host. Out: a Burn module that holds it on a device.
 
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
-use crate::kernels::linear::{Epilogue, Matrix, MatrixShape, linear};
+use crate::kernels::linear::{Matrix, MatrixShape};
 use crate::quant::Packed;
 
 /// A linear layer without bias, or an embedding table, in packed form. Weight (out features, in features).
@@ -33,17 +33,6 @@ impl PackedLinear {
             scales: Param::initialized(ParamId::new(), word_tensor(scales, device)),
             shape,
         }
-    }
-
-    /// `x` (pass rows, in features) through the layer into `out`, as `epilogue` says.
-    pub fn forward(
-        &self,
-        x: Tensor<2>,
-        out: Tensor<2>,
-        step: Tensor<1, Int>,
-        epilogue: Epilogue,
-    ) -> Tensor<2> {
-        linear(x, &self.matrix(), out, step, epilogue)
     }
 
     /// The tensors and their shape, as ops take them.

@@ -3,6 +3,8 @@
 //! A layer plan says which layers run. Full and half depth are two plans over one [`Llama`], and nothing else differs.
 
 mod matrix;
+#[cfg(test)]
+mod mutations;
 mod pass;
 
 use burn::module::{Module, Param, ParamId};

@@ -1,36 +1,40 @@
 //! In: token ids and a position on the device. Out: logits on the device. One pass over the layers of a plan.
 
-use burn::tensor::{DType, Device, Int, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
-use super::{Llama, float_tensor, word_tensor};
+use super::{Layer, Llama, float_tensor, word_tensor};
 use crate::config::LlamaConfig;
 use crate::kernels::argmax::{Feedback, argmax};
-use crate::kernels::attention::{Heads, attention, attention_combine};
+use crate::kernels::attention::{Heads, attention, attention_combine, split_count};
 use crate::kernels::embed::embed;
-use crate::kernels::linear::Epilogue;
-use crate::kernels::rms_norm::{Rows, rms_norm};
-use crate::kernels::rope_cache::rope_cache;
-use crate::kernels::{FloatSlot, IntSlot, RING, Slot};
+use crate::kernels::linear::{Epilogue, Input, Linear, Rows, linear, normed_shape};
+use crate::kernels::linear_qkv::{Qkv, QkvOutputs, linear_qkv};
+use crate::kernels::linear_residual::linear_residual;
+use crate::kernels::{FloatSlot, IntSlot, RING, Slot, Variant};
 
 /// The keys and values of every token so far, for the layers of one plan. Allocated once, for `context` positions.
 #[derive(Debug)]
 pub struct Cache {
-    layers: Vec<(FloatSlot<3>, FloatSlot<3>)>,
+    layers: Vec<(IntSlot<1>, IntSlot<1>)>,
     /// Cosine and sine by position: made in f64, because a shader's own sine is good to three digits only.
     rotations: Tensor<1>,
     heads: Heads,
+    variant: Variant,
 }
 
 impl Cache {
     /// An empty cache for `layers` layers and `context` positions.
-    pub fn new(config: &LlamaConfig, layers: usize, context: usize, device: &Device) -> Self {
-        let heads = Heads {
-            heads: config.heads,
-            kv_heads: config.kv_heads,
-            head_dim: config.head_dim,
-            context,
-        };
-        let shape = [config.kv_heads, context, config.head_dim];
+    pub fn new(
+        config: &LlamaConfig,
+        layers: usize,
+        context: usize,
+        variant: Variant,
+        device: &Device,
+    ) -> Self {
+        let heads = heads(config, context);
+        let words = variant
+            .cache
+            .words(config.kv_heads * context * config.head_dim);
         let frequencies = config.rope.inverse_frequencies(config.head_dim);
         let mut rotations = Vec::with_capacity(context * config.head_dim);
         for position in 0..context {
@@ -41,14 +45,15 @@ impl Cache {
         }
         Self {
             layers: (0..layers)
-                .map(|_| (slot(shape, device), slot(shape, device)))
+                .map(|_| (words_slot(words, device), words_slot(words, device)))
                 .collect(),
             rotations: float_tensor(rotations, device),
             heads,
+            variant,
         }
     }
 
-    /// Bytes of such a cache: rotations and, for each layer, keys and values.
+    /// Bytes of such a cache at most, which is in f32: rotations and, for each layer, keys and values.
     pub fn bytes_for(config: &LlamaConfig, layers: usize, context: usize) -> u64 {
         let tensors = 2 * config.kv_heads as u64 * layers as u64 + 1;
         (4 * context as u64 * config.head_dim as u64).saturating_mul(tensors)
@@ -59,6 +64,12 @@ impl Cache {
         4 * (config.kv_heads * context * config.head_dim) as u64
     }
 
+    /// Workgroups of a decode step's attention over `visible` positions, as the device counts them itself.
+    pub fn grid(&self, visible: usize) -> [u32; 3] {
+        let splits = split_count(visible, self.heads, self.heads.max_splits(1));
+        [self.heads.kv_heads as u32, splits as u32, 1]
+    }
+
     /// Positions that it holds.
     pub fn context(&self) -> usize {
         self.heads.context
@@ -67,7 +78,11 @@ impl Cache {
     /// Bytes on the device.
     pub fn bytes(&self) -> usize {
         let h = self.heads;
-        4 * h.context * h.head_dim * (2 * h.kv_heads * self.layers.len() + 1)
+        let words = self
+            .variant
+            .cache
+            .words(h.kv_heads * h.context * h.head_dim);
+        4 * (2 * self.layers.len() * words + h.context * h.head_dim)
     }
 }
 
@@ -75,12 +90,12 @@ impl Cache {
 #[derive(Debug)]
 pub struct Workspace {
     residual: FloatSlot<2>,
+    /// The residual stream as the next RMSNorm's product takes it.
     normed: FloatSlot<2>,
-    qkv: FloatSlot<2>,
+    queries: FloatSlot<2>,
     partials: FloatSlot<2>,
     attended: FloatSlot<2>,
     mlp: FloatSlot<2>,
-    last: FloatSlot<2>,
     /// Row 0 after [`Llama::finish`]; every row after [`Llama::score`].
     logits: FloatSlot<2>,
     bytes: usize,
@@ -95,34 +110,26 @@ impl Workspace {
         logit_rows: usize,
         device: &Device,
     ) -> Self {
-        let heads = Heads {
-            heads: config.heads,
-            kv_heads: config.kv_heads,
-            head_dim: config.head_dim,
-            context,
-        };
-        let qkv = (config.heads + 2 * config.kv_heads) * config.head_dim;
+        let attention = config.heads * config.head_dim;
         let shapes = [
             [rows, config.hidden_size],
-            [rows, config.hidden_size],
-            [rows, qkv],
-            heads.partials_shape(rows),
-            [rows, config.heads * config.head_dim],
+            normed_shape(rows, config.hidden_size),
+            [rows, attention],
+            heads(config, context).partials_shape(rows),
+            [rows, attention],
             [rows, config.intermediate_size],
-            [1, config.hidden_size],
             [logit_rows, config.vocab_size],
         ];
-        let [residual, normed, qkv, partials, attended, mlp, last, logits] =
+        let [residual, normed, queries, partials, attended, mlp, logits] =
             shapes.map(|shape| slot(shape, device));
         let bytes = 4 * shapes.iter().map(|[a, b]| a * b).sum::<usize>();
         Self {
             residual,
             normed,
-            qkv,
+            queries,
             partials,
             attended,
             mlp,
-            last,
             logits,
             bytes,
         }
@@ -163,6 +170,13 @@ impl Control {
             history: words(vec![0; RING]),
         }
     }
+
+    /// Bytes on the device.
+    pub fn bytes(&self) -> usize {
+        let words = [&self.ids, &self.step, &self.grid, &self.history];
+        let words = words.map(|slot| slot.read().shape().num_elements());
+        4 * words.iter().sum::<usize>()
+    }
 }
 
 impl Llama {
@@ -174,58 +188,110 @@ impl Llama {
         work: &mut Workspace,
         cache: &mut Cache,
     ) {
-        let epsilon = self.config.rms_norm_eps;
-        let heads = cache.heads;
         let step = || control.step.read();
-        work.residual
-            .update(|out| embed(control.ids.read(), &self.embedding.matrix(), out, step()));
-        for (&index, (keys, values)) in layers.iter().zip(&mut cache.layers) {
-            let layer = &self.layers[index];
-            normalise(&layer.attention_norm.val(), work, step(), epsilon);
-            let normed = work.normed.read();
-            work.qkv
-                .update(|out| layer.qkv.forward(normed, out, step(), Epilogue::Store));
-            let rotations = cache.rotations.clone();
-            let rotated = rope_cache(
-                work.qkv.take(),
-                rotations,
-                keys.take(),
-                values.take(),
+        let variant = cache.variant;
+        let attention_norm = |index: &usize| self.layers[*index].attention_norm.val();
+        // What reads the stream after a layer: the next layer of the plan, or the head.
+        let norm_after = |at: usize| {
+            layers
+                .get(at + 1)
+                .map_or_else(|| self.norm.val(), attention_norm)
+        };
+        let first_norm = layers
+            .first()
+            .map_or_else(|| self.norm.val(), attention_norm);
+        work.stream(|residual, normed| {
+            let table = self.embedding.matrix();
+            embed(
+                control.ids.read(),
+                &table,
+                residual,
+                first_norm,
+                normed,
                 step(),
-                heads,
+            )
+        });
+        for (at, (&index, kept)) in layers.iter().zip(&mut cache.layers).enumerate() {
+            let layer = &self.layers[index];
+            self.attend(
+                layer,
+                control,
+                work,
+                kept,
+                (&cache.rotations, cache.heads),
+                variant,
             );
-            work.qkv.put(rotated.0);
-            keys.put(rotated.1);
-            values.put(rotated.2);
-            let qkv = work.qkv.read();
-            work.partials.update(|out| {
-                attention(
-                    qkv,
-                    keys.read(),
-                    values.read(),
-                    out,
+            let attended = work.attended.read();
+            let norm = layer.mlp_norm.val();
+            work.stream(|residual, normed| {
+                let weight = layer.output.matrix();
+                linear_residual(attended, &weight, residual, norm, normed, step(), variant)
+            });
+            let normed = work.normed.read();
+            let spec = self.normed_product(Rows::Each, Epilogue::SwiGlu, variant);
+            work.mlp
+                .update(|out| linear(normed, &layer.gate_up.matrix(), out, step(), spec));
+            let mlp = work.mlp.read();
+            work.stream(|residual, normed| {
+                let weight = layer.down.matrix();
+                linear_residual(
+                    mlp,
+                    &weight,
+                    residual,
+                    norm_after(at),
+                    normed,
                     step(),
-                    control.grid.read(),
-                    heads,
+                    variant,
                 )
             });
-            let partials = work.partials.read();
-            work.attended
-                .update(|out| attention_combine(partials, out, step(), heads));
-            let attended = work.attended.read();
-            work.residual.update(|out| {
-                layer
-                    .output
-                    .forward(attended, out, step(), Epilogue::Residual)
-            });
-            normalise(&layer.mlp_norm.val(), work, step(), epsilon);
-            let normed = work.normed.read();
-            work.mlp
-                .update(|out| layer.gate_up.forward(normed, out, step(), Epilogue::SwiGlu));
-            let mlp = work.mlp.read();
-            work.residual
-                .update(|out| layer.down.forward(mlp, out, step(), Epilogue::Residual));
         }
+    }
+
+    /// The attention of one layer, up to its output projection.
+    fn attend(
+        &self,
+        layer: &Layer,
+        control: &Control,
+        work: &mut Workspace,
+        (keys, values): &mut (IntSlot<1>, IntSlot<1>),
+        (rotations, heads): (&Tensor<1>, Heads),
+        variant: Variant,
+    ) {
+        let step = || control.step.read();
+        let spec = Qkv {
+            heads,
+            epsilon: self.config.rms_norm_eps,
+            variant,
+        };
+        let outputs = QkvOutputs {
+            queries: work.queries.take(),
+            keys: keys.take(),
+            values: values.take(),
+        };
+        let normed = work.normed.read();
+        let weight = layer.qkv.matrix();
+        let outputs = linear_qkv(normed, &weight, rotations.clone(), outputs, step(), spec);
+        work.queries.put(outputs.queries);
+        keys.put(outputs.keys);
+        values.put(outputs.values);
+        let queries = work.queries.read();
+        work.partials.update(|out| {
+            let (keys, values) = (keys.read(), values.read());
+            let grid = control.grid.read();
+            attention(
+                queries,
+                keys,
+                values,
+                out,
+                step(),
+                grid,
+                heads,
+                variant.cache,
+            )
+        });
+        let partials = work.partials.read();
+        work.attended
+            .update(|out| attention_combine(partials, out, step(), heads));
     }
 
     /// Takes the last row of the residual stream in `from` to logits, picks the likeliest token and moves the step on.
@@ -236,39 +302,32 @@ impl Llama {
         work: &mut Workspace,
         cache: &Cache,
     ) {
-        let last = from.residual.read();
-        self.finish_row(last, control, work, cache);
+        let normed = from.normed.read();
+        self.finish_row(normed, control, work, cache);
     }
 
     /// [`Llama::finish`] for a workspace that also ran the body.
     pub fn finish_own(&self, control: &mut Control, work: &mut Workspace, cache: &Cache) {
-        let last = work.residual.read();
-        self.finish_row(last, control, work, cache);
+        let normed = work.normed.read();
+        self.finish_row(normed, control, work, cache);
     }
 
     fn finish_row(
         &self,
-        residual: Tensor<2>,
+        normed: Tensor<2>,
         control: &mut Control,
         work: &mut Workspace,
         cache: &Cache,
     ) {
-        let gamma = self.norm.val();
-        let epsilon = self.config.rms_norm_eps;
-        work.last.update(|out| {
-            rms_norm(
-                residual,
-                gamma,
+        let spec = self.normed_product(Rows::Last, Epilogue::Store, cache.variant);
+        work.logits.update(|out| {
+            linear(
+                normed,
+                &self.head().matrix(),
                 out,
                 control.step.read(),
-                epsilon,
-                Rows::Last,
+                spec,
             )
-        });
-        let last = work.last.read();
-        work.logits.update(|out| {
-            self.head()
-                .forward(last, out, control.step.read(), Epilogue::Store)
         });
         let feedback = Feedback {
             ids: control.ids.take(),
@@ -284,25 +343,49 @@ impl Llama {
     }
 
     /// Takes every row of the residual stream to logits; nothing is picked. For measuring.
-    pub fn score(&self, control: &Control, work: &mut Workspace) {
-        normalise(
-            &self.norm.val(),
-            work,
-            control.step.read(),
-            self.config.rms_norm_eps,
-        );
+    pub fn score(&self, control: &Control, work: &mut Workspace, variant: Variant) {
+        let spec = self.normed_product(Rows::Each, Epilogue::Store, variant);
         let normed = work.normed.read();
         work.logits.update(|out| {
-            self.head()
-                .forward(normed, out, control.step.read(), Epilogue::Store)
+            linear(
+                normed,
+                &self.head().matrix(),
+                out,
+                control.step.read(),
+                spec,
+            )
         });
+    }
+
+    /// A product of the normed residual stream.
+    fn normed_product(&self, rows: Rows, epilogue: Epilogue, variant: Variant) -> Linear {
+        Linear {
+            input: Input::Normed {
+                epsilon: self.config.rms_norm_eps,
+            },
+            rows,
+            epilogue,
+            variant,
+        }
     }
 }
 
-fn normalise(gamma: &Tensor<1>, work: &mut Workspace, step: Tensor<1, Int>, epsilon: f32) {
-    let residual = work.residual.read();
-    work.normed
-        .update(|out| rms_norm(residual, gamma.clone(), out, step, epsilon, Rows::Each));
+impl Workspace {
+    /// Hands the residual stream, plain and normed, to an op and keeps what it gives back.
+    fn stream(&mut self, op: impl FnOnce(Tensor<2>, Tensor<2>) -> (Tensor<2>, Tensor<2>)) {
+        let (residual, normed) = op(self.residual.take(), self.normed.take());
+        self.residual.put(residual);
+        self.normed.put(normed);
+    }
+}
+
+fn heads(config: &LlamaConfig, context: usize) -> Heads {
+    Heads {
+        heads: config.heads,
+        kv_heads: config.kv_heads,
+        head_dim: config.head_dim,
+        context,
+    }
 }
 
 /// Room on the device. Nothing reads it before an op has written it.
@@ -310,6 +393,15 @@ fn slot<const D: usize>(shape: [usize; D], device: &Device) -> FloatSlot<D> {
     Slot::new(
         device.memory_persistent_allocations(shape, |shape| {
             Tensor::empty(shape, (device, DType::F32))
+        }),
+    )
+}
+
+/// Room for so many words.
+fn words_slot(words: usize, device: &Device) -> IntSlot<1> {
+    Slot::new(
+        device.memory_persistent_allocations([words], |shape| {
+            Tensor::empty(shape, (device, DType::U32))
         }),
     )
 }

@@ -3,25 +3,27 @@
 use burn::tensor::Device;
 use halfdepth::kernels::attention::{Heads, attention, attention_combine};
 
-use crate::support::{floats, random, read, same_everywhere, words};
+use halfdepth::kernels::CacheFormat;
+
+use crate::support::{cache_words, floats, random, read, same_everywhere, words};
 
 struct Case {
     heads: Heads,
     pass_rows: usize,
     position: usize,
     active: usize,
+    cache: CacheFormat,
 }
 
 impl Case {
     fn run(&self, device: &Device) -> Vec<f32> {
         let h = self.heads;
-        let width = (h.heads + 2 * h.kv_heads) * h.head_dim;
-        let qkv = floats(
+        let width = h.heads * h.head_dim;
+        let queries = floats(
             random(1, self.pass_rows * width),
             [self.pass_rows, width],
             device,
         );
-        let cache_shape = [h.kv_heads, h.context, h.head_dim];
         // Positions not yet written hold whatever was there: they must not show.
         let cache = |seed| {
             let mut values = random(seed, h.kv_heads * h.context * h.head_dim);
@@ -30,7 +32,7 @@ impl Case {
                     vector.fill(f32::NAN);
                 }
             }
-            floats(values, cache_shape, device)
+            words(cache_words(&values, self.cache), device)
         };
         let partials_shape = h.partials_shape(self.pass_rows);
         let partials = floats(
@@ -44,7 +46,8 @@ impl Case {
             .div_ceil(64)
             .clamp(1, h.max_splits(1));
         let grid = words(vec![h.kv_heads as u32, splits as u32, 1], device);
-        let partials = attention(qkv, cache(2), cache(3), partials, step(), grid, h);
+        let (keys, values) = (cache(2), cache(3));
+        let partials = attention(queries, keys, values, partials, step(), grid, h, self.cache);
         let out_shape = [self.pass_rows, h.heads * h.head_dim];
         let out = floats(vec![7.0; out_shape[0] * out_shape[1]], out_shape, device);
         read(attention_combine(partials, out, step(), h))
@@ -53,8 +56,8 @@ impl Case {
     /// Softmax attention as the formula says it, in f64.
     fn expected(&self) -> Vec<f64> {
         let h = self.heads;
-        let width = (h.heads + 2 * h.kv_heads) * h.head_dim;
-        let qkv = random(1, self.pass_rows * width);
+        let width = h.heads * h.head_dim;
+        let queries = random(1, self.pass_rows * width);
         let (keys, values) = (
             random(2, h.kv_heads * h.context * h.head_dim),
             random(3, h.kv_heads * h.context * h.head_dim),
@@ -62,7 +65,7 @@ impl Case {
         let mut out = vec![7.0; self.pass_rows * h.heads * h.head_dim];
         for row in 0..self.active {
             for head in 0..h.heads {
-                let query = &qkv[row * width + head * h.head_dim..][..h.head_dim];
+                let query = &queries[row * width + head * h.head_dim..][..h.head_dim];
                 let cache = head / (h.heads / h.kv_heads) * h.context * h.head_dim;
                 let at =
                     |from: &[f32], p: usize| from[cache + p * h.head_dim..][..h.head_dim].to_vec();
@@ -103,9 +106,10 @@ fn attention_equals_its_twin_and_the_formula() {
         (32, 63, 17),
         (32, 128, 32),
     ];
-    for (heads, kv_heads) in [(1, 1), (4, 4), (4, 2), (8, 2), (8, 1)] {
-        for head_dim in [8, 16, 32, 64, 128] {
-            for (pass_rows, position, active) in passes {
+    for (heads, kv_heads) in [(1, 1), (4, 4), (4, 2), (9, 3), (8, 1), (24, 1)] {
+        for (at, head_dim) in [4, 8, 20, 32, 64, 128].into_iter().enumerate() {
+            // Half of the passes with every head size, the other half with the next.
+            for (pass_rows, position, active) in passes.into_iter().skip(at % 2).step_by(2) {
                 let heads = Heads {
                     heads,
                     kv_heads,
@@ -117,14 +121,20 @@ fn attention_equals_its_twin_and_the_formula() {
                     pass_rows,
                     position,
                     active,
+                    cache: [CacheFormat::F32, CacheFormat::F16][at / 2 % 2],
                 };
                 let label = format!("{heads:?}, {active} of {pass_rows} rows at {position}");
                 // Sums over at most 192 positions, and an exp that is good to a few units in the last place.
                 same_everywhere(&label, 1e-5, |device| case.run(device));
                 let twin = case.run(&halfdepth::decode::cpu());
+                // Keys and values in f16 are off by 2^-11 each; a score sums head_dim of them.
+                let tolerance = match case.cache {
+                    CacheFormat::F32 => 1e-5,
+                    CacheFormat::F16 => 2e-3,
+                };
                 for (got, expected) in twin.iter().zip(case.expected()) {
                     assert!(
-                        (f64::from(*got) - expected).abs() < 1e-5,
+                        (f64::from(*got) - expected).abs() < tolerance,
                         "{label}: {got} for {expected}"
                     );
                 }
@@ -148,6 +158,7 @@ fn a_context_longer_than_all_splits_is_covered() {
             pass_rows: 1,
             position,
             active: 1,
+            cache: CacheFormat::F32,
         };
         same_everywhere(&format!("position {position}"), 1e-5, |device| {
             case.run(device)

@@ -1,16 +1,19 @@
-//! `linear` and `embed`: formats, epilogues, rows and columns that divide nothing.
+//! `linear` and `embed`: formats, inputs, epilogues, kernels, rows and columns that divide nothing.
 
 use burn::tensor::Device;
+use halfdepth::kernels::Variant;
 use halfdepth::kernels::embed::embed;
-use halfdepth::kernels::linear::{Epilogue, linear};
+use halfdepth::kernels::linear::{Epilogue, Input, Linear, Rows, linear};
 use halfdepth::quant::Format;
 
-use crate::support::{floats, matrix, random, read, same_everywhere, words};
+use crate::support::{
+    VARIANTS, floats, matrix, normed, normed_rows, random, read, same_everywhere, words,
+};
 
-const FORMATS: [Format; 3] = [Format::F32, Format::Q8, Format::Q4];
+pub(crate) const FORMATS: [Format; 3] = [Format::F32, Format::Q8, Format::Q4];
 
 /// (out features, in features)
-const SHAPES: [(usize, usize); 12] = [
+pub(crate) const SHAPES: [(usize, usize); 12] = [
     (1, 8),
     (1, 64),
     (3, 64),
@@ -26,43 +29,100 @@ const SHAPES: [(usize, usize); 12] = [
 ];
 
 /// (rows of a pass, of them active)
-const PASSES: [(usize, usize); 5] = [(1, 1), (8, 3), (8, 8), (32, 17), (32, 1)];
+pub(crate) const PASSES: [(usize, usize); 8] = [
+    (1, 1),
+    (2, 2),
+    (3, 3),
+    (8, 3),
+    (8, 8),
+    (32, 17),
+    (32, 1),
+    (70, 67),
+];
 
 // Sums of up to 2049 products in another order: 2^-24 a step, and they mostly cancel.
-const TOLERANCE: f32 = 2e-5;
+pub(crate) const TOLERANCE: f32 = 2e-5;
+
+const EPSILON: f32 = 1e-5;
 
 fn run(
     device: &Device,
-    shape: (usize, usize),
-    pass: (usize, usize),
+    (rows, cols): (usize, usize),
+    (pass_rows, active): (usize, usize),
     format: Format,
-    epilogue: Epilogue,
+    spec: Linear,
 ) -> Vec<f32> {
-    let ((rows, cols), (pass_rows, active)) = (shape, pass);
-    let weight_rows = if epilogue == Epilogue::SwiGlu {
-        2 * rows
-    } else {
-        rows
+    let weight_rows = match spec.epilogue {
+        Epilogue::Store => rows,
+        Epilogue::SwiGlu => 2 * rows,
     };
     let weight = matrix(1, weight_rows, cols, format, device);
-    // What lies in rows that take no part must not matter: it is as bad as it can be, but for the padding's neighbour.
-    let mut x = random(2, pass_rows * cols);
-    x[active * cols..].fill(f32::NAN);
-    let x = floats(x, [pass_rows, cols], device);
-    let out = floats(random(3, pass_rows * rows), [pass_rows, rows], device);
+    // What lies in rows that take no part must not matter: it is as bad as it can be.
+    let x = match spec.input {
+        Input::Plain => {
+            let mut x = random(2, pass_rows * cols);
+            x[active * cols..].fill(f32::NAN);
+            floats(x, [pass_rows, cols], device)
+        }
+        Input::Normed { .. } => normed(2, pass_rows, active, cols, device),
+    };
+    let out_rows = match spec.rows {
+        Rows::Each => pass_rows,
+        Rows::Last => 1,
+    };
+    let out = floats(random(3, out_rows * rows), [out_rows, rows], device);
     let step = words(vec![5, active as u32], device);
-    read(linear(x, &weight, out, step, epilogue))
+    read(linear(x, &weight, out, step, spec))
+}
+
+fn specs(variant: Variant) -> Vec<Linear> {
+    let normed = Input::Normed { epsilon: EPSILON };
+    [
+        (Input::Plain, Rows::Each, Epilogue::Store),
+        (Input::Plain, Rows::Each, Epilogue::SwiGlu),
+        (normed, Rows::Each, Epilogue::SwiGlu),
+        (normed, Rows::Each, Epilogue::Store),
+        (normed, Rows::Last, Epilogue::Store),
+    ]
+    .map(|(input, rows, epilogue)| Linear {
+        input,
+        rows,
+        epilogue,
+        variant,
+    })
+    .to_vec()
 }
 
 #[test]
 fn linear_equals_its_twin() {
+    let mut case = 0;
     for format in FORMATS {
         for shape in SHAPES {
             for pass in PASSES {
-                for epilogue in [Epilogue::Store, Epilogue::Residual, Epilogue::SwiGlu] {
-                    let label = format!("{format:?} {shape:?} {pass:?} {epilogue:?}");
+                // One kernel a case, each in turn: all of them meet every shape, format and pass somewhere.
+                case += 1;
+                let specs = specs(VARIANTS[case % VARIANTS.len()]);
+                let spec = specs[case % specs.len()];
+                let label = format!("{format:?} {shape:?} {pass:?} {spec:?}");
+                same_everywhere(&label, TOLERANCE, |device| {
+                    run(device, shape, pass, format, spec)
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn every_variant_computes_real_shapes() {
+    for variant in VARIANTS {
+        for shape in [(576, 576), (40, 2048)] {
+            for pass in [(1, 1), (4, 4), (64, 50)] {
+                // A norm's product with gate and up: nothing is left out of it.
+                {
+                    let spec = specs(variant)[2];
+                    let label = format!("{shape:?} {pass:?} {spec:?}");
                     same_everywhere(&label, TOLERANCE, |device| {
-                        run(device, shape, pass, format, epilogue)
+                        run(device, shape, pass, Format::Q4, spec)
                     });
                 }
             }
@@ -72,10 +132,24 @@ fn linear_equals_its_twin() {
 
 #[test]
 fn more_rows_than_one_dimension_of_a_dispatch_holds_are_computed() {
-    // Two rows a workgroup at 512 columns and more: 131,070 rows fill one dimension.
-    let shape = (131_079, 512);
+    // Four rows a workgroup at 2048 columns and more: 262,140 rows fill one dimension.
+    let shape = (262_151, 2048);
+    let [spec, ..] = specs(Variant::PLAIN)[..] else {
+        panic!("no spec")
+    };
+    let variant = Variant {
+        weight_rows: 4,
+        lanes: 64,
+        ..Variant::PLAIN
+    };
     same_everywhere("many rows", TOLERANCE, |device| {
-        run(device, shape, (1, 1), Format::Q4, Epilogue::Store)
+        run(
+            device,
+            shape,
+            (1, 1),
+            Format::Q4,
+            Linear { variant, ..spec },
+        )
     });
 }
 
@@ -94,13 +168,9 @@ fn a_packed_matrix_multiplies_as_its_dequantised_self() {
             same_everywhere(&format!("{format:?} {rows}x{cols}"), TOLERANCE, |device| {
                 let weight = matrix(1, rows, cols, format, device);
                 let out = floats(vec![0.0; rows], [1, rows], device);
-                let got = read(linear(
-                    floats(x.clone(), [1, cols], device),
-                    &weight,
-                    out,
-                    words(vec![0, 1], device),
-                    Epilogue::Store,
-                ));
+                let x = floats(x.clone(), [1, cols], device);
+                let step = words(vec![0, 1], device);
+                let got = read(linear(x, &weight, out, step, specs(Variant::PLAIN)[0]));
                 for (got, expected) in got.iter().zip(&expected) {
                     assert!(
                         (got - expected).abs() < 1e-4 * (cols as f32).sqrt(),
@@ -114,22 +184,61 @@ fn a_packed_matrix_multiplies_as_its_dequantised_self() {
 }
 
 #[test]
+fn a_normed_product_is_that_of_the_norm() {
+    // The sums of squares wait in the input and the root is taken after the product: the formula, in f64, says the same.
+    for (rows, cols) in [(3, 64), (5, 33), (9, 576)] {
+        let stream = random(2, cols);
+        let gamma = random(4, cols);
+        let mean = stream
+            .iter()
+            .map(|x| f64::from(*x) * f64::from(*x))
+            .sum::<f64>()
+            / cols as f64;
+        let rms = (mean + f64::from(EPSILON)).sqrt();
+        let weights = random(1, rows * cols);
+        let spec = specs(Variant::PLAIN)[3];
+        same_everywhere("norm", TOLERANCE, |device| {
+            let weight = matrix(1, rows, cols, Format::F32, device);
+            let out = floats(vec![0.0; rows], [1, rows], device);
+            let x = normed_rows(&stream, &gamma, 1, cols);
+            let x = floats(x, [1, cols + cols.div_ceil(4)], device);
+            let got = read(linear(x, &weight, out, words(vec![0, 1], device), spec));
+            for (got, row) in got.iter().zip(weights.chunks(cols)) {
+                let terms = row.iter().zip(&stream).zip(&gamma);
+                let expected: f64 = terms
+                    .map(|((w, x), g)| f64::from(*w) * f64::from(*x) / rms * f64::from(*g))
+                    .sum();
+                assert!(
+                    (f64::from(*got) - expected).abs() < 1e-5 * (cols as f64).sqrt(),
+                    "{got} for {expected}"
+                );
+            }
+            got
+        });
+    }
+}
+
+#[test]
 fn embed_equals_its_twin() {
     for format in FORMATS {
         for (vocabulary, hidden) in SHAPES {
             let label = format!("{format:?} ({vocabulary}, {hidden})");
-            same_everywhere(&label, 0.0, |device| {
+            // Squares of at most 1, four of them in another order.
+            same_everywhere(&label, 1e-6, |device| {
                 let table = matrix(1, vocabulary, hidden, format, device);
                 let ids: Vec<u32> = [0, vocabulary - 1, vocabulary / 2, 0, 0]
                     .map(|id| id as u32)
                     .to_vec();
-                let out = floats(vec![7.0; 5 * hidden], [5, hidden], device);
-                read(embed(
+                let normed_cols = hidden + hidden.div_ceil(4);
+                let (residual, normed) = embed(
                     words(ids, device),
                     &table,
-                    out,
+                    floats(vec![7.0; 5 * hidden], [5, hidden], device),
+                    floats(random(6, hidden), [hidden], device),
+                    floats(vec![7.0; 5 * normed_cols], [5, normed_cols], device),
                     words(vec![0, 3], device),
-                ))
+                );
+                [read(residual), read(normed)].concat()
             });
         }
     }

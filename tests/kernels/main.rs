@@ -5,11 +5,14 @@
 mod common;
 #[path = "../common/model.rs"]
 mod model;
+#[path = "../common/variants.rs"]
+mod variants;
 
+mod argmax;
 mod attention;
-mod elementary;
 mod linear;
 mod reference;
 mod shaders;
+mod stream;
 mod stream_read;
 mod support;

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 use halfdepth::kernels::attention::{Heads, attention, attention_combine};
-use halfdepth::kernels::linear::{Epilogue, Matrix, MatrixShape, linear};
-use halfdepth::kernels::rms_norm::{Rows, rms_norm};
-use halfdepth::kernels::rope_cache::rope_cache;
+use halfdepth::kernels::linear::{Epilogue, Input, Linear, Matrix, MatrixShape, Rows, linear};
+use halfdepth::kernels::linear_qkv::{Qkv, QkvOutputs, linear_qkv};
+use halfdepth::kernels::linear_residual::linear_residual;
+use halfdepth::kernels::{CacheFormat, Variant};
 use halfdepth::quant::{Format, Packed};
 use serde::Deserialize;
 
 use crate::model::devices;
-use crate::support::{floats, read, words};
+use crate::support::{floats, normed_rows, read, words};
 
 #[derive(Deserialize)]
 struct Document {
@@ -33,6 +34,9 @@ struct Case {
 }
 
 const CONTEXT: usize = 80;
+const EPSILON: f32 = 1e-5;
+
+type Words = Tensor<1, Int>;
 
 impl Case {
     fn matrix(&self, name: &str, rows: usize, cols: usize, device: &Device) -> Matrix {
@@ -55,9 +59,9 @@ impl Case {
         device: &Device,
         from: usize,
         to: usize,
-        cache: (Tensor<3>, Tensor<3>),
+        cache: (Words, Words),
         name: &str,
-    ) -> (Tensor<3>, Tensor<3>) {
+    ) -> (Words, Words) {
         let (rows, hidden) = (to - from, self.hidden);
         let heads = Heads {
             heads: self.heads,
@@ -84,29 +88,49 @@ impl Case {
             }
         };
 
-        let x = floats(
-            self.x[from * hidden..to * hidden].to_vec(),
-            [rows, hidden],
-            device,
-        );
-        let normed = rms_norm(
-            x.clone(),
-            norm("attention_norm"),
-            empty(hidden),
-            step(),
-            1e-5,
-            Rows::Each,
-        );
-        expect("attention_normed", hidden, &normed);
-        let qkv = linear(
-            normed,
+        let variant = Variant::PLAIN;
+        let x = &self.x[from * hidden..to * hidden];
+        let normed = normed_rows(x, &self.weights["attention_norm"], rows, hidden);
+        let normed_cols = hidden + hidden.div_ceil(4);
+        let normed = floats(normed, [rows, normed_cols], device);
+        // A normed stream becomes the norm's output when its root mean square is divided out.
+        let expect_norm = |what: &str, normed: &Tensor<2>| {
+            let all = read(normed.clone());
+            let (values, squares) = all.split_at(rows * hidden);
+            let output = values
+                .chunks(hidden)
+                .zip(squares.chunks(hidden.div_ceil(4)));
+            let output = output.flat_map(|(row, squares)| {
+                let mean = squares.iter().sum::<f32>() / hidden as f32;
+                row.iter().map(move |x| x / (mean + EPSILON).sqrt())
+            });
+            expect(
+                what,
+                hidden,
+                &floats(output.collect(), [rows, hidden], device),
+            );
+        };
+        expect_norm("attention_normed", &normed);
+        let QkvOutputs {
+            queries,
+            keys,
+            values,
+        } = linear_qkv(
+            normed.clone(),
             &self.matrix("qkv", width, hidden, device),
-            empty(width),
+            self.rotations(device),
+            QkvOutputs {
+                queries: empty(attended_cols),
+                keys: cache.0,
+                values: cache.1,
+            },
             step(),
-            Epilogue::Store,
+            Qkv {
+                heads,
+                epsilon: EPSILON,
+                variant,
+            },
         );
-        let (qkv, keys, values) =
-            rope_cache(qkv, self.rotations(device), cache.0, cache.1, step(), heads);
         let partials_shape = heads.partials_shape(rows);
         let partials = floats(
             vec![0.0; partials_shape.iter().product()],
@@ -116,43 +140,51 @@ impl Case {
         let splits = to.div_ceil(64).clamp(1, heads.max_splits(1)) as u32;
         let grid = words(vec![self.kv_heads as u32, splits, 1], device);
         let partials = attention(
-            qkv,
+            queries,
             keys.clone(),
             values.clone(),
             partials,
             step(),
             grid,
             heads,
+            CacheFormat::F32,
         );
         let attended = attention_combine(partials, empty(attended_cols), step(), heads);
         expect("attended", attended_cols, &attended);
-        let output = self.matrix("output", hidden, attended_cols, device);
-        let residual = linear(attended, &output, x, step(), Epilogue::Residual);
-        expect("after_attention", hidden, &residual);
-        let normed = rms_norm(
-            residual.clone(),
+        let (residual, normed) = linear_residual(
+            attended,
+            &self.matrix("output", hidden, attended_cols, device),
+            floats(x.to_vec(), [rows, hidden], device),
             norm("mlp_norm"),
-            empty(hidden),
-            step(),
-            1e-5,
-            Rows::Each,
-        );
-        expect("mlp_normed", hidden, &normed);
-        let gate_up = self.matrix("gate_up", 2 * self.intermediate, hidden, device);
-        let mlp = linear(
             normed,
-            &gate_up,
+            step(),
+            variant,
+        );
+        expect("after_attention", hidden, &residual);
+        expect_norm("mlp_normed", &normed);
+        let mlp = linear(
+            normed.clone(),
+            &self.matrix("gate_up", 2 * self.intermediate, hidden, device),
             empty(self.intermediate),
             step(),
-            Epilogue::SwiGlu,
+            Linear {
+                input: Input::Normed { epsilon: EPSILON },
+                rows: Rows::Each,
+                epilogue: Epilogue::SwiGlu,
+                variant,
+            },
         );
         expect("swiglu", self.intermediate, &mlp);
-        let down = self.matrix("down", hidden, self.intermediate, device);
-        expect(
-            "out",
-            hidden,
-            &linear(mlp, &down, residual, step(), Epilogue::Residual),
+        let (residual, _) = linear_residual(
+            mlp,
+            &self.matrix("down", hidden, self.intermediate, device),
+            residual,
+            norm("mlp_norm"),
+            normed,
+            step(),
+            variant,
         );
+        expect("out", hidden, &residual);
         (keys, values)
     }
 
@@ -176,8 +208,7 @@ fn the_ops_in_a_row_are_a_llama_layer() {
     assert!(document.cases.len() >= 5);
     for (name, device) in devices() {
         for case in &document.cases {
-            let shape = [case.kv_heads, CONTEXT, case.head_dim];
-            let empty = || floats(vec![0.0; shape.iter().product()], shape, &device);
+            let empty = || words(vec![0; case.kv_heads * CONTEXT * case.head_dim], &device);
             let mut cache = (empty(), empty());
             if case.position > 0 {
                 cache = case.run(&device, 0, case.position, cache, name);

@@ -1,19 +1,47 @@
 //! Every shader variant that a model can ask for, through naga: the very text that runs, without a GPU.
 
 use halfdepth::kernels::attention::Heads;
-use halfdepth::kernels::linear::{Epilogue, MatrixShape};
-use halfdepth::kernels::rms_norm::Rows;
-use halfdepth::kernels::{Shader, argmax, embed, linear, rms_norm, rope_cache, stream_read};
+use halfdepth::kernels::linear::{Epilogue, Input, Linear, MatrixShape, Rows};
+use halfdepth::kernels::linear_qkv::Qkv;
+use halfdepth::kernels::{
+    CacheFormat, Shader, argmax, embed, linear, linear_qkv, linear_residual, stream_read,
+};
 use halfdepth::quant::Format;
+
+use crate::support::VARIANTS;
 
 fn variants() -> Vec<Shader> {
     let mut shaders = Vec::new();
+    let normed = Input::Normed { epsilon: 1e-5 };
     for format in [Format::F32, Format::Q8, Format::Q4] {
-        for (rows, cols) in [(2, 8), (64, 172), (128_256, 2048)] {
+        for (rows, cols) in [(4, 8), (64, 172), (128_256, 2048)] {
             let shape = MatrixShape { rows, cols, format };
-            shaders.push(embed::shader(shape));
-            for epilogue in [Epilogue::Store, Epilogue::Residual, Epilogue::SwiGlu] {
-                shaders.extend([1, 32].map(|pass_rows| linear::shader(shape, epilogue, pass_rows)));
+            shaders.extend([1, 256].map(|pass_rows| embed::shader(shape, pass_rows)));
+            for (variant, pass_rows) in VARIANTS
+                .into_iter()
+                .flat_map(|variant| [1, 8, 256].map(|rows| (variant, rows)))
+            {
+                for (input, rows, epilogue) in [
+                    (Input::Plain, Rows::Each, Epilogue::Store),
+                    (normed, Rows::Each, Epilogue::SwiGlu),
+                    (normed, Rows::Each, Epilogue::Store),
+                ] {
+                    let spec = Linear {
+                        input,
+                        rows,
+                        epilogue,
+                        variant,
+                    };
+                    shaders.push(linear::shader(shape, pass_rows, pass_rows, spec));
+                }
+                let spec = Linear {
+                    input: normed,
+                    rows: Rows::Last,
+                    epilogue: Epilogue::Store,
+                    variant,
+                };
+                shaders.push(linear::shader(shape, 256, 1, spec));
+                shaders.push(linear_residual::shader(shape, pass_rows, variant));
             }
         }
     }
@@ -25,14 +53,30 @@ fn variants() -> Vec<Shader> {
                 head_dim,
                 context: 2048,
             };
-            shaders.push(rope_cache::shader(heads));
             shaders.push(argmax::shader(128_256, heads));
-            shaders.extend([1, 32].map(|rows| heads.attention_shader(rows)));
-            shaders.extend([1, 32].map(|rows| heads.combine_shader(rows)));
+            for cache in [CacheFormat::F32, CacheFormat::F16] {
+                shaders.extend([1, 256].map(|rows| heads.attention_shader(rows, cache)));
+            }
+            shaders.extend([1, 256].map(|rows| heads.combine_shader(rows)));
+            let shape = MatrixShape {
+                rows: (heads.heads + 2 * heads.kv_heads) * head_dim,
+                cols: 2048,
+                format: Format::Q4,
+            };
+            for variant in VARIANTS {
+                let spec = Qkv {
+                    heads,
+                    epsilon: 1e-5,
+                    variant,
+                };
+                shaders.extend([1, 8, 256].map(|rows| linear_qkv::shader(shape, rows, spec)));
+            }
         }
     }
-    shaders.extend([Rows::Each, Rows::Last].map(|rows| rms_norm::shader(2048, 1e-5, rows)));
     shaders.extend([4, 1 << 20].map(stream_read::shader));
+    // Several variants share a text where what differs between them plays no part.
+    let mut seen = std::collections::HashSet::new();
+    shaders.retain(|shader| seen.insert(shader.clone()));
     shaders
 }
 
@@ -45,7 +89,8 @@ fn every_variant_is_valid_wgsl_and_fits_the_smallest_device() {
             .unwrap_or_else(|error| panic!("{label}: {}", error.emit_to_string(&text)));
         let mut validator = naga::valid::Validator::new(
             naga::valid::ValidationFlags::all(),
-            naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32,
+            naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32
+                | naga::valid::Capabilities::SUBGROUP,
         );
         validator
             .validate(&module)

@@ -1,8 +1,59 @@
 //! Random tensors, and the comparison of a GPU with the CPU twin.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use halfdepth::kernels::CacheFormat;
 use halfdepth::kernels::linear::{Matrix, MatrixShape};
 use halfdepth::quant::{Format, Packed};
+
+pub(crate) use crate::variants::VARIANTS;
+
+/// Rows of a residual stream times gamma, then their sums of squares: what an op that reads a norm takes.
+pub(crate) fn normed_rows(stream: &[f32], gamma: &[f32], rows: usize, cols: usize) -> Vec<f32> {
+    let scaled = stream.iter().zip(gamma.iter().cycle()).map(|(x, g)| x * g);
+    let squares = stream.chunks(cols).take(rows).flat_map(|row| {
+        row.chunks(4)
+            .map(|four| four.iter().map(|x| x * x).sum::<f32>())
+    });
+    scaled.chain(squares).collect()
+}
+
+/// Random normed rows; those that take no part are not numbers.
+pub(crate) fn normed(
+    seed: u64,
+    rows: usize,
+    active: usize,
+    cols: usize,
+    device: &Device,
+) -> Tensor<2> {
+    let mut stream = random(seed, rows * cols);
+    stream[active * cols..].fill(f32::NAN);
+    let all = normed_rows(&stream, &random(seed + 100, cols), rows, cols);
+    floats(all, [rows, cols + cols.div_ceil(4)], device)
+}
+
+/// The values that lie in a cache's words.
+pub(crate) fn cache_values(words: &[u32], format: CacheFormat) -> Vec<f32> {
+    match format {
+        CacheFormat::F32 => words.iter().map(|word| f32::from_bits(*word)).collect(),
+        CacheFormat::F16 => words
+            .iter()
+            .flat_map(|word| [*word as u16, (*word >> 16) as u16])
+            .map(|bits| half::f16::from_bits(bits).to_f32())
+            .collect(),
+    }
+}
+
+/// The words of a cache that holds `values`.
+pub(crate) fn cache_words(values: &[f32], format: CacheFormat) -> Vec<u32> {
+    let half = |value: f32| u32::from(half::f16::from_f32(value).to_bits());
+    match format {
+        CacheFormat::F32 => values.iter().map(|value| value.to_bits()).collect(),
+        CacheFormat::F16 => values
+            .chunks(2)
+            .map(|pair| half(pair[0]) | half(pair[1]) << 16)
+            .collect(),
+    }
+}
 
 /// Numbers in -1..1 that are the same on every machine.
 pub(crate) fn random(seed: u64, len: usize) -> Vec<f32> {
