@@ -5,10 +5,11 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use halfdepth::decode::trial::Trial;
 use halfdepth::decode::{
-    self, Device, GpuInfo, Lane, LaneStats, Turn, TurnRequest, read_bandwidth,
+    self, Device, GpuInfo, Lane, LaneOptions, LaneStats, Turn, TurnRequest, read_bandwidth,
 };
-use halfdepth::model::Cache;
+use halfdepth::kernels::Variant;
 use halfdepth::pack::{Manifest, Role};
 use halfdepth::plan::LayerPlan;
 use halfdepth::tokenizer::Tokenizer;
@@ -22,6 +23,7 @@ pub(super) struct Bench<'m> {
     manifest: &'m Manifest,
     device: Device,
     gpu: GpuInfo,
+    variant: Variant,
     tokenizer: Tokenizer,
     load_ms: f64,
     lanes: Vec<(Lane, f64)>,
@@ -37,6 +39,7 @@ impl<'m> Bench<'m> {
         plans: &[String],
         context: usize,
         device: DeviceChoice,
+        variant: Option<Variant>,
     ) -> Result<Self> {
         let plans: Vec<LayerPlan> = plans
             .iter()
@@ -46,16 +49,21 @@ impl<'m> Bench<'m> {
         let begun = Instant::now();
         let (model, tokenizer) = from_pack(folder, manifest, &device)?;
         let load_ms = milliseconds(begun);
+        let variant = match variant {
+            Some(variant) => variant,
+            None => quickest(manifest, &gpu, &device)?,
+        };
         let mut lanes = Vec::new();
         for plan in plans {
             let begun = Instant::now();
-            let lane = block_on(Lane::new(&model, plan, context))?;
+            let lane = block_on(Lane::with(&model, plan, LaneOptions { context, variant }))?;
             lanes.push((lane, milliseconds(begun)));
         }
         Ok(Self {
             manifest,
             device,
             gpu,
+            variant,
             tokenizer,
             load_ms,
             lanes,
@@ -118,6 +126,7 @@ impl<'m> Bench<'m> {
             device: self.gpu.name.clone(),
             driver: self.gpu.driver.clone(),
             software: self.gpu.software,
+            variant: self.variant.to_string(),
             load_ms: self.load_ms,
             read_bandwidth_bytes_per_second: bandwidth.bytes_per_second,
             read_buffer_bytes: bandwidth.buffer_bytes,
@@ -208,7 +217,8 @@ impl<'m> Bench<'m> {
         let speed = of(samples, (lane, context), |s| s.decode_tokens_per_second);
         let config = self.manifest.config();
         let layers = self.lanes[lane].0.plan().layers.len() as u64;
-        let position_bytes = 2 * layers * Cache::largest_tensor_bytes(config, 1);
+        let words = self.variant.cache.words(config.kv_rows()) as u64;
+        let position_bytes = 2 * layers * 4 * words; // keys and values
         let positions = (context + tokens / 2) as u64;
         (speed, self.weight_bytes(lane) + positions * position_bytes)
     }
@@ -238,10 +248,10 @@ fn of(samples: &Samples, key: (usize, usize), value: impl Fn(&LaneStats) -> f64)
 fn open_device(choice: DeviceChoice) -> Result<(Device, GpuInfo)> {
     let cpu = || {
         let info = GpuInfo {
-            subgroup: None,
             name: "CPU".to_string(),
             driver: "Burn Flex".to_string(),
             software: true,
+            subgroup: None,
             largest_binding: 1 << 30,
         };
         (decode::cpu(), info)
@@ -251,6 +261,21 @@ fn open_device(choice: DeviceChoice) -> Result<(Device, GpuInfo)> {
         DeviceChoice::Gpu => block_on(decode::open_gpu()).context("opening the GPU"),
         DeviceChoice::Auto => Ok(block_on(decode::open_gpu()).unwrap_or_else(|_| cpu())),
     }
+}
+
+/// The kernels that suit this device, as a page finds them.
+fn quickest(manifest: &Manifest, gpu: &GpuInfo, device: &Device) -> Result<Variant> {
+    let mut trial = Trial::new(
+        manifest.config(),
+        gpu.variant(),
+        gpu.subgroup,
+        device,
+        clock_ms,
+    );
+    while !trial.is_over() {
+        block_on(trial.step())?;
+    }
+    Ok(trial.best())
 }
 
 fn milliseconds(begun: Instant) -> f64 {

@@ -34,6 +34,9 @@ pub(crate) struct Args {
     /// Where to run; `auto` takes a GPU where there is one
     #[arg(long, value_enum, default_value_t = DeviceChoice::Auto)]
     device: DeviceChoice,
+    /// The kernels' variant, such as `r4-l8-tree-direct-f32`; what a one-second trial finds quickest if not given
+    #[arg(long)]
+    variant: Option<halfdepth::kernels::Variant>,
     /// One JSON object on one line
     #[arg(long)]
     json: bool,
@@ -62,7 +65,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         [] => vec!["full".to_string(), "half".to_string()],
         plans => plans.to_vec(),
     };
-    let mut bench = measure::Bench::load(&folder, &manifest, &names, context, args.device)?;
+    let mut bench = measure::Bench::load(
+        &folder,
+        &manifest,
+        &names,
+        context,
+        args.device,
+        args.variant,
+    )?;
     let report = bench.run(
         &args.contexts,
         &args.prefill,

@@ -13,6 +13,8 @@ pub(crate) struct Report {
     pub(super) driver: String,
     /// Whether the "GPU" is a program on the CPU.
     pub(super) software: bool,
+    /// The kernels that ran.
+    pub(super) variant: String,
     /// Reading, checking and uploading every file of the pack.
     pub(super) load_ms: f64,
     /// Measured in the same run with `stream_read`.
@@ -69,7 +71,11 @@ pub(super) fn median(mut values: Vec<f64>) -> f64 {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} on {} {}", self.pack, self.device, self.driver)?;
+        writeln!(
+            f,
+            "{} on {} {}, kernels {}",
+            self.pack, self.device, self.driver, self.variant
+        )?;
         writeln!(
             f,
             "loaded in {:.0} ms; reads {:.1} GB/s over {} MB; medians of {}",

@@ -31,11 +31,12 @@ pub(super) fn markdown(report: &Value) -> String {
 fn native(text: &mut String, run: &Value) {
     let _ = write!(
         text,
-        "\n## {}, native\n\n{} {}; {}. Loaded in {} ms; peak memory {} MB (pages of the mapped pack included). Reads {} \
+        "\n## {}, native\n\n{} {}, kernels `{}`; {}. Loaded in {} ms; peak memory {} MB (pages of the mapped pack included). Reads {} \
          GB/s from a buffer of {} MB.\n\n",
         words(&run["pack"]),
         words(&run["device"]),
         words(&run["driver"]),
+        words(&run["variant"]),
         words(&run["source"]),
         number(&run["load_ms"], 1.0, 0),
         number(&run["peak_rss_bytes"], 1e-6, 0),
