@@ -129,6 +129,7 @@ fn any_chunks_give_the_words_of_the_whole() {
     for (layers, embedding) in [(Format::Q4, Format::Q8), (Format::F32, Format::Q4)] {
         let stored = Stored::new(layers, embedding);
         for (name, device) in model::devices() {
+            Loader::fits(&stored.manifest, &device).expect("a small model");
             let expected = words(&stored.whole(&device));
             assert!(expected.len() > 30 && expected.iter().any(|w| w.len() > 1000));
             let sizes = prop_oneof![1usize..9, 1usize..3000, 200usize..300, Just(1 << 20)];

@@ -226,6 +226,8 @@ impl HostWords {
     fn take(&self) -> Vec<u32> {
         let mut words = self.lock().take().unwrap_or_default();
         words.resize(self.len, 0);
+        // It grew by doubling.
+        words.shrink_to_fit();
         words
     }
 

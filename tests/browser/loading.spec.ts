@@ -29,7 +29,7 @@ test("a pack of 700 MB passes through less than 64 MB of wasm memory", async ({ 
     const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`;
     const [all, wasm] = [megabytes(pack.bytes), megabytes(memory.wasmBytes)];
     const seconds = (ms / 1000).toFixed(1);
-    console.log(`${all} verified and on the device in ${seconds} s; wasm memory ${wasm}`);
+    console.log(`${all} verified and handed to the device in ${seconds} s; wasm memory ${wasm}`);
     expect(pack.bytes).toBeGreaterThan(690e6);
     // Shards are padded to 256 bytes a section, and the tokenizer goes elsewhere: less than a thousandth.
     expect(memory.weightBytes).toBeGreaterThan(pack.bytes * 0.999);
