@@ -12,7 +12,7 @@ use cubecl::client::Client;
 use super::DecodeError;
 use super::lane::{Reading, lost, refused};
 use super::self_test::self_test;
-use crate::kernels::{IntSlot, Variant};
+use crate::kernels::{IntSlot, Reduction, Variant};
 
 /// Launches that one submit may hold: more than a batch of tokens needs, so that a batch is one submit.
 const TASKS_MAX: usize = 1 << 14;
@@ -63,6 +63,35 @@ pub struct GpuInfo {
 }
 
 impl GpuInfo {
+    /// The CPU backend, where one of these is asked for.
+    pub fn cpu() -> Self {
+        Self {
+            name: "cpu".to_string(),
+            driver: "Burn Flex".to_string(),
+            software: true,
+            subgroup: None,
+            largest_binding: isize::MAX as u64,
+        }
+    }
+
+    /// A variant, if the device has what it needs.
+    ///
+    /// # Errors
+    /// It exchanges values within subgroups that the device does not have.
+    pub fn checked(&self, variant: Variant) -> Result<Variant, DecodeError> {
+        match variant.reduction {
+            Reduction::Subgroup(size) if self.subgroup.is_none_or(|least| least < size) => {
+                Err(DecodeError::Request {
+                    reason: format!(
+                        "{variant} needs subgroups of {size}, which {} does not offer",
+                        self.name
+                    ),
+                })
+            }
+            _ => Ok(variant),
+        }
+    }
+
     /// The kernels to begin with, before any trial.
     pub fn variant(&self) -> Variant {
         match self.software {

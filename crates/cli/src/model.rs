@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use halfdepth::chat::{ChatTemplate, Message};
 use halfdepth::checkpoint::Checkpoint;
-use halfdepth::decode::{self, Device, Lane};
+use halfdepth::decode::{self, Device, GpuInfo, Lane, LaneOptions};
+use halfdepth::kernels::Variant;
 use halfdepth::model::{Llama, LlamaBuilder, Loader};
 use halfdepth::pack::Manifest;
 use halfdepth::plan::LayerPlan;
@@ -44,6 +45,9 @@ pub(crate) struct ModelArgs {
     /// Positions to allocate; at most what the model was trained for
     #[arg(long, default_value_t = 4096)]
     pub(crate) context: usize,
+    /// The kernels, as `bench` names them: `r4-l64-tree-tile-f16` keeps keys and values in f16. Without it, what runs everywhere
+    #[arg(long)]
+    pub(crate) variant: Option<Variant>,
 }
 
 /// Where to run.
@@ -71,7 +75,7 @@ impl ModelArgs {
     pub(crate) fn load(&self) -> Result<Loaded> {
         let begun = Instant::now();
         let source = open::open(&self.model)?;
-        let (device, device_name) = self.device.open()?;
+        let (device, gpu) = self.device.open()?;
         let (model, tokenizer, template) = match &source {
             Source::Checkpoint(checkpoint) => {
                 let tokenizer = open::tokenizer(checkpoint)?;
@@ -106,14 +110,18 @@ impl ModelArgs {
         };
         tokenizer.fits(model.config().vocab_size)?;
         let plan = self.choose_plan(&source, model.config().layers)?;
-        let lane = block_on(Lane::new(&model, plan, self.context))?;
+        let options = LaneOptions {
+            context: self.context,
+            variant: gpu.checked(self.variant.unwrap_or_else(|| gpu.variant()))?,
+        };
+        let lane = block_on(Lane::with(&model, plan, options))?;
         let load_ms = begun.elapsed().as_secs_f64() * 1000.0;
-        tracing::debug!(load_ms, device = device_name, "loaded");
+        tracing::debug!(load_ms, device = gpu.name, "loaded");
         Ok(Loaded {
             lane,
             tokenizer,
             template,
-            device: device_name,
+            device: gpu.name,
             load_ms,
         })
     }
@@ -135,15 +143,15 @@ impl ModelArgs {
 }
 
 impl DeviceChoice {
-    /// Opens the device; the second value names it.
-    pub(crate) fn open(self) -> Result<(Device, String)> {
+    /// Opens the device.
+    pub(crate) fn open(self) -> Result<(Device, GpuInfo)> {
         if self == Self::Cpu {
-            return Ok((decode::cpu(), "cpu".to_string()));
+            return Ok((decode::cpu(), GpuInfo::cpu()));
         }
         match block_on(decode::open_gpu()) {
-            Ok((device, info)) => Ok((device, info.name)),
+            Ok(opened) => Ok(opened),
             Err(error) if self == Self::Gpu => Err(error.into()),
-            Err(_) => Ok((decode::cpu(), "cpu".to_string())),
+            Err(_) => Ok((decode::cpu(), GpuInfo::cpu())),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use halfdepth::chat::{ChatTemplate, Message};
 use halfdepth::decode::trial::Trial;
 use halfdepth::decode::{self, Device, GpuInfo, Lane, LaneOptions, Turn, TurnRequest};
-use halfdepth::kernels::{Reduction, Variant};
+use halfdepth::kernels::Variant;
 use halfdepth::model::{Cache, Loader};
 use halfdepth::pack::Manifest;
 use halfdepth::tokenizer::Tokenizer;
@@ -35,6 +35,7 @@ const LARGEST_CONTEXT: usize = 4096;
 pub struct Engine {
     manifest: Manifest,
     device: Device,
+    gpu: GpuInfo,
     adapter: Adapter,
     /// Empty until the first file or lane: nothing is allocated for a visitor who only looks.
     loader: RefCell<Option<Loader>>,
@@ -111,15 +112,7 @@ impl Engine {
     #[wasm_bindgen(js_name = useVariant)]
     pub fn use_variant(&self, name: &str) -> Result<(), JsValue> {
         let variant: Variant = name.parse().map_err(Failure::from)?;
-        if let Reduction::Subgroup(size) = variant.reduction
-            && self.adapter.subgroup.is_none_or(|least| least < size)
-        {
-            return Err(Failure::new(
-                "InvalidRequest",
-                format!("{name} needs subgroups of {size}, which this device does not offer"),
-            )
-            .into());
-        }
+        let variant = self.gpu.checked(variant).map_err(Failure::from)?;
         self.variant.set(variant);
         Ok(())
     }
@@ -194,7 +187,8 @@ impl Engine {
             .chat_template()
             .map(|source| ChatTemplate::new(source, special.bos.as_deref(), special.eos.as_deref()))
             .transpose()?;
-        let (device, gpu, adapter) = device().await?;
+        let (device, mut gpu, adapter) = device().await?;
+        gpu.subgroup = adapter.subgroup;
         Loader::fits(&manifest, &device)?;
         cache_fits(&manifest, &gpu)?;
         // wgpu calls every browser's device "other"; the browser itself knows whether it is a program.
@@ -204,6 +198,7 @@ impl Engine {
         };
         Ok(Self {
             device,
+            gpu,
             adapter,
             variant: Cell::new(variant),
             trial: RefCell::new(None),
@@ -218,7 +213,7 @@ impl Engine {
     fn new_trial(&self) -> Trial {
         let config = self.manifest.config();
         let start = self.variant.get();
-        Trial::new(config, start, self.adapter.subgroup, &self.device, now_ms)
+        Trial::new(config, start, self.gpu.subgroup, &self.device, now_ms)
     }
 
     /// The loader, and with it the model: allocated the first time.

@@ -45,12 +45,12 @@ impl<'m> Bench<'m> {
             .iter()
             .map(|name| manifest.plan(name))
             .collect::<Result<_, _>>()?;
-        let (device, gpu) = open_device(device)?;
+        let (device, gpu) = device.open()?;
         let begun = Instant::now();
         let (model, tokenizer) = from_pack(folder, manifest, &device)?;
         let load_ms = milliseconds(begun);
         let variant = match variant {
-            Some(variant) => variant,
+            Some(variant) => gpu.checked(variant)?,
             None => quickest(manifest, &gpu, &device)?,
         };
         let mut lanes = Vec::new();
@@ -243,24 +243,6 @@ impl<'m> Bench<'m> {
 
 fn of(samples: &Samples, key: (usize, usize), value: impl Fn(&LaneStats) -> f64) -> f64 {
     median(samples.get(&key).into_iter().flatten().map(value).collect())
-}
-
-fn open_device(choice: DeviceChoice) -> Result<(Device, GpuInfo)> {
-    let cpu = || {
-        let info = GpuInfo {
-            name: "CPU".to_string(),
-            driver: "Burn Flex".to_string(),
-            software: true,
-            subgroup: None,
-            largest_binding: 1 << 30,
-        };
-        (decode::cpu(), info)
-    };
-    match choice {
-        DeviceChoice::Cpu => Ok(cpu()),
-        DeviceChoice::Gpu => block_on(decode::open_gpu()).context("opening the GPU"),
-        DeviceChoice::Auto => Ok(block_on(decode::open_gpu()).unwrap_or_else(|_| cpu())),
-    }
 }
 
 /// The kernels that suit this device, as a page finds them.
