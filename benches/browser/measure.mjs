@@ -38,9 +38,9 @@ export async function measureOurs(engine, { plans, contexts, prompts, tokens, ru
   return { bandwidth, decode, prefill };
 }
 
-/** Several engines side by side: prompts of each length, then decoding after the first of them. */
+/** Several engines side by side, ours first: prompts of each length, then decoding after the first of them. */
 export async function compare(engines, { prompts, tokens, runs }) {
-  const random = ids(10_000);
+  const random = ids(engines[0].loaded.pack.vocabSize);
   const rows = engines.map(({ name }) => ({ name, prefill: [] }));
   const row = (engine) => rows.find(({ name }) => name === engine.name);
   for (const length of prompts) {

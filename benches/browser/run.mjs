@@ -49,8 +49,8 @@ try {
   });
   const measured = await measureOurs(ours, {
     plans,
-    contexts: numbers(options.contexts),
-    prompts: numbers(options.prefill),
+    contexts: fitting(ours, "context", numbers(options.contexts), Number(options.tokens)),
+    prompts: fitting(ours, "prompt", numbers(options.prefill), 1),
     tokens: Number(options.tokens),
     runs,
   });
@@ -108,6 +108,16 @@ async function besidePeers(ours) {
       throw new Error(`${row.name}: ${row.launchesPerToken} WebGPU launches a token`);
   }
   return { tokens, runs, rows };
+}
+
+/** Those of `lengths` that leave room for `more` tokens in the model, or in the largest lane; the others are named. */
+function fitting(ours, what, lengths, more) {
+  const positions = Math.min(ours.loaded.pack.context, 4096);
+  return lengths.filter((length) => {
+    const fits = length + more <= positions;
+    if (!fits) stderr.write(`left out: a ${what} of ${length} tokens; a lane holds ${positions}\n`);
+    return fits;
+  });
 }
 
 async function start(name, module, settings) {

@@ -239,7 +239,7 @@ fn mistakes_are_named_and_advised_on() {
         (vec!["serve", model], "is a checkpoint"),
         (vec!["bench", model], "is no pack"),
         (
-            vec!["bench", &pack, "--contexts", "512"],
+            vec!["bench", &pack, "--contexts", "512", "--prefill", "512"],
             "holds 512 positions",
         ),
         (vec!["bench", &pack, "--prefill", "0"], "at least 1"),

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 ///
 /// Every figure is the median of at least three runs in which the compared take turns, after one that is thrown away. A
 /// software GPU takes half an hour a shape; leave other programs alone meanwhile.
-#[derive(clap::Args, Clone, Debug)]
+#[derive(clap::Args)]
 pub(crate) struct BenchOptions {
     /// Measure `halfdepth bench`: this machine's GPU, or lavapipe where there is none
     #[arg(long)]

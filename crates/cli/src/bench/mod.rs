@@ -50,17 +50,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             args.pack.display()
         );
     };
-    let longest = args.contexts.iter().map(|at| at + args.tokens as usize);
-    let longest = longest.chain(args.prefill.iter().map(|at| at + 1)).max();
-    let Some(context) = longest.filter(|longest| *longest <= manifest.config().context) else {
+    let (tokens, positions) = (args.tokens as usize, manifest.config().context);
+    let contexts = fitting("context", &args.contexts, tokens, positions)?;
+    let prompts = fitting("prompt", &args.prefill, 1, positions)?;
+    let longest = contexts.iter().map(|at| at + tokens);
+    let Some(context) = longest.chain(prompts.iter().map(|at| at + 1)).max() else {
         bail!(
-            "this model holds {} positions; ask for at least one context or prompt, and none that is longer",
-            manifest.config().context
+            "this model holds {positions} positions, fewer than were asked for; ask for shorter contexts and prompts"
         );
     };
-    if args.contexts.iter().chain(&args.prefill).any(|at| *at == 0) {
-        bail!("a context or prompt of 0 tokens cannot be measured; ask for at least 1");
-    }
     let names = match args.plans.as_slice() {
         [] => vec!["full".to_string(), "half".to_string()],
         plans => plans.to_vec(),
@@ -73,15 +71,24 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         args.device,
         args.variant,
     )?;
-    let report = bench.run(
-        &args.contexts,
-        &args.prefill,
-        args.tokens as usize,
-        args.runs,
-    )?;
+    let report = bench.run(&contexts, &prompts, tokens, args.runs)?;
     match args.json {
         true => println!("{}", serde_json::to_string(&report)?),
         false => print!("{report}"),
     }
     Ok(())
+}
+
+/// Those of `lengths` that leave room for `more` tokens in a model of so many positions; the others are named.
+fn fitting(what: &str, lengths: &[usize], more: usize, positions: usize) -> Result<Vec<usize>> {
+    if lengths.contains(&0) {
+        bail!("a {what} of 0 tokens cannot be measured; ask for at least 1");
+    }
+    let fits = |length: &usize| length.saturating_add(more) <= positions;
+    for length in lengths.iter().filter(|length| !fits(length)) {
+        eprintln!(
+            "left out: a {what} of {length} and {more} tokens more; this model holds {positions}"
+        );
+    }
+    Ok(lengths.iter().copied().filter(fits).collect())
 }
