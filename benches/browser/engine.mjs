@@ -20,9 +20,12 @@ export class Engine {
     try {
       page.on("pageerror", (error) => engine.fail(new Error(`${name}: ${error.message}`)));
       page.on("crash", () => engine.fail(new Error(`the page of ${name} crashed`)));
-      await page.goto(`${url}/bench/engine.html?engine=${module}`, { timeout: askingMs });
-      await page.waitForFunction(() => globalThis.engine, null, { timeout: askingMs });
-      engine.loaded = await engine.ask(loadingMs, "load", settings);
+      engine.visit = async () => {
+        await page.goto(`${url}/bench/engine.html?engine=${module}`, { timeout: askingMs });
+        await page.waitForFunction(() => globalThis.engine, null, { timeout: askingMs });
+        return engine.ask(loadingMs, "load", settings);
+      };
+      engine.loaded = await engine.visit();
       return engine;
     } catch (error) {
       await engine.close();

@@ -6,7 +6,7 @@ let lastId = 0;
 const pending = new Map(); // call id -> { resolve, reject, event }
 const lanes = new Map(); // plan -> lane
 
-/** Loads the pack and its first plan's lane, asks for one token, and then makes the other lanes. */
+/** Loads the pack as the page does, lanes while the weights arrive, and asks the first lane for one token. */
 export async function load({ script, manifest, plans, ids }) {
   const begun = performance.now();
   worker = new Worker(script, { type: "module" });
@@ -15,19 +15,32 @@ export async function load({ script, manifest, plans, ids }) {
   const manifestUrl = new URL(manifest, location.href).href;
   const opened = await call("open", { manifestUrl });
   let lastByteAt = begun;
-  await call("load", null, ({ stage, progress }) => {
+  const files = call("load", null, ({ stage, progress }) => {
     if (stage === "files" && progress.bytesDone < progress.bytes) lastByteAt = performance.now();
   });
+  const makeLanes = async () => {
+    for (const plan of plans) await addLane(plan);
+  };
+  await Promise.all([files, makeLanes()]);
   const loadedAt = performance.now();
-  await addLane(plans[0]);
   const { firstTokenAt } = await turn(plans[0], ids, 1);
-  for (const plan of plans.slice(1)) await addLane(plan);
   return {
     loadMs: loadedAt - begun,
     lastByteToFirstTokenMs: firstTokenAt - lastByteAt,
     adapter: opened.adapter,
     pack: opened.pack,
   };
+}
+
+/** The kernels that the page has found quickest and remembers for the next visit, once it has; it looks while nobody asks. */
+export async function kernels() {
+  for (let waited = 0; waited < 40; waited++) {
+    const cache = await caches.open("halfdepth-kernels-1");
+    const [known] = await cache.matchAll();
+    if (known !== undefined) return known.text();
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
+  return null;
 }
 
 export async function run({ plan, ids, newTokens }) {

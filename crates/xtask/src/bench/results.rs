@@ -91,7 +91,7 @@ fn browser(text: &mut String, run: &Value) {
     let memory = &run["memory"];
     let _ = write!(
         text,
-        "\n## {}, Chromium {}, {}\n\n{}; adapter {} {}. Loaded in {} ms; first token {} ms after the last byte. Peak memory: \
+        "\n## {}, Chromium {}, {}\n\n{}; adapter {} {}, kernels `{}`. Loaded in {} ms; first token {} ms after the last byte. Peak memory: \
          renderer {} MB, of it wasm {} MB; GPU process {} MB. Reads {} GB/s from a buffer of {} MB.\n\n",
         words(&run["pack"]),
         words(&run["browser"]),
@@ -99,6 +99,7 @@ fn browser(text: &mut String, run: &Value) {
         words(&run["source"]),
         words(&run["gpu"]["vendor"]),
         words(&run["gpu"]["architecture"]),
+        words(&run["kernels"]),
         number(&run["loadMs"], 1.0, 0),
         number(&run["lastByteToFirstTokenMs"], 1.0, 0),
         number(&memory["rendererBytes"], 1e-6, 0),
