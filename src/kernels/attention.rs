@@ -8,7 +8,7 @@ use burn::tensor::{Int, Tensor};
 use cubecl::prelude::CubeCount;
 
 use super::twin::{dot, floats, unpack_values, words};
-use super::variant::CacheFormat;
+use super::variant::{CacheFormat, Prefill, Variant};
 use super::{Shader, TILE, WORKGROUP, launch};
 use crate::config::{WORKGROUP_BYTES, attention_bytes};
 
@@ -55,8 +55,8 @@ impl Heads {
     }
 
     /// The shader of `attention` for passes of `pass_rows` rows.
-    pub fn attention_shader(&self, pass_rows: usize, cache: CacheFormat) -> Shader {
-        let tokens = self.tokens(pass_rows);
+    pub fn attention_shader(&self, pass_rows: usize, variant: Variant) -> Shader {
+        let tokens = self.tokens(pass_rows, variant.prefill);
         let queries = tokens * self.heads / self.kv_heads;
         self.constants(Shader::new("attention").with("WORKGROUP", WORKGROUP))
             .with("TILE", TILE)
@@ -68,7 +68,7 @@ impl Heads {
             .with("STEP", 4)
             .choose(
                 "cache_read",
-                match cache {
+                match variant.cache {
                     CacheFormat::F32 => "cache_read_f32",
                     CacheFormat::F16 => "cache_read_f16",
                 },
@@ -77,11 +77,12 @@ impl Heads {
 
     /// Rows of a pass that one workgroup takes, so that they share its loads: as many as keep their queries in its memory and its
     /// registers.
-    fn tokens(&self, pass_rows: usize) -> usize {
+    fn tokens(&self, pass_rows: usize, prefill: Prefill) -> usize {
         let group = self.heads / self.kv_heads;
         let fits = |tokens: &usize| {
             let queries = tokens * group;
-            queries <= MOST_QUERIES && attention_bytes(queries, self.head_dim) <= WORKGROUP_BYTES
+            queries <= most_queries(prefill)
+                && attention_bytes(queries, self.head_dim) <= WORKGROUP_BYTES
         };
         [8, 4, 2]
             .into_iter()
@@ -103,13 +104,19 @@ impl Heads {
     }
 }
 
-/// Queries whose outputs a thread holds: five registers each.
-const MOST_QUERIES: usize = 16;
+/// Queries whose outputs a thread holds, five registers each, where there is a choice. The text grows with them, and a program that
+/// plays GPU takes seconds to compile a long one.
+fn most_queries(prefill: Prefill) -> usize {
+    match prefill {
+        Prefill::Tile => 16,
+        Prefill::Direct => 4,
+    }
+}
 
 /// Causal attention of the pass's rows over the cache, one partial result for each split.
 ///
-/// `queries` (pass rows, heads * head size), `keys` and `values`: words of (kv heads, context, head size) values in `cache` format,
-/// `partials` as [`Heads::partials_shape`] says. `grid` (3): the workgroups of a decode step, written on the GPU.
+/// `queries` (pass rows, heads * head size), `keys` and `values`: words of (kv heads, context, head size) values, as the variant
+/// stores them, `partials` as [`Heads::partials_shape`] says. `grid` (3): the workgroups of a decode step, written on the GPU.
 #[allow(
     clippy::too_many_arguments,
     reason = "one for each buffer of the shader"
@@ -122,7 +129,7 @@ pub fn attention(
     step: Tensor<1, Int>,
     grid: Tensor<1, Int>,
     heads: Heads,
-    cache: CacheFormat,
+    variant: Variant,
 ) -> Tensor<2> {
     Tensor::from_dispatch(Dispatch::attention(
         queries.into_dispatch(),
@@ -132,7 +139,7 @@ pub fn attention(
         step.into_dispatch(),
         grid.into_dispatch(),
         heads,
-        cache,
+        variant,
     ))
 }
 
@@ -165,7 +172,7 @@ pub(crate) trait Attention: Backend {
         step: IntTensor<Self>,
         grid: IntTensor<Self>,
         heads: Heads,
-        cache: CacheFormat,
+        variant: Variant,
     ) -> FloatTensor<Self>;
 
     fn attention_combine(
@@ -185,17 +192,17 @@ impl Attention for CubeBackend {
         step: IntTensor<Self>,
         grid: IntTensor<Self>,
         heads: Heads,
-        cache: CacheFormat,
+        variant: Variant,
     ) -> FloatTensor<Self> {
         let pass_rows = queries.meta.shape()[0];
         let count = if pass_rows == 1 {
             CubeCount::Dynamic(grid.handle.binding())
         } else {
-            let blocks = pass_rows.div_ceil(heads.tokens(pass_rows));
+            let blocks = pass_rows.div_ceil(heads.tokens(pass_rows, variant.prefill));
             CubeCount::Static(heads.kv_heads as u32, 1, blocks as u32)
         };
         launch(
-            heads.attention_shader(pass_rows, cache),
+            heads.attention_shader(pass_rows, variant),
             count,
             &[&queries, &keys, &values, &partials, &step],
         );
@@ -227,7 +234,7 @@ impl Attention for Flex {
         step: IntTensor<Self>,
         _grid: IntTensor<Self>,
         heads: Heads,
-        cache: CacheFormat,
+        variant: Variant,
     ) -> FloatTensor<Self> {
         let pass_rows = queries.layout().shape()[0];
         let (position, rows) = (words(&step)[0] as usize, words(&step)[1] as usize);
@@ -250,7 +257,7 @@ impl Attention for Flex {
                     let mut vector = vec![0.0; size];
                     let scores: Vec<(usize, f32)> = positions
                         .map(|p| {
-                            unpack_values(keys, first + p * size, cache, &mut vector);
+                            unpack_values(keys, first + p * size, variant.cache, &mut vector);
                             (p, dot(query, &vector) * heads.score_scale())
                         })
                         .collect();
@@ -263,7 +270,7 @@ impl Attention for Flex {
                     partial[size] = maximum;
                     for (p, score) in scores {
                         let weight = (score - maximum).exp();
-                        unpack_values(values, first + p * size, cache, &mut vector);
+                        unpack_values(values, first + p * size, variant.cache, &mut vector);
                         for (out, value) in partial.iter_mut().zip(&vector) {
                             *out += weight * value;
                         }

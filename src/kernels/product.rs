@@ -116,7 +116,7 @@ impl Product {
             },
             _ => Cut {
                 tiled: false,
-                weight_rows: 8,
+                weight_rows: 4,
                 lanes: 1,
                 tokens: 4,
             },

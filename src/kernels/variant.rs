@@ -34,7 +34,8 @@ pub enum Reduction {
 /// How a product of many rows is cut up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Prefill {
-    /// A thread takes eight weight rows and four rows of x, in registers.
+    /// A thread takes four weight rows and four rows of x, in registers: short shaders, which a program that plays GPU is quick to
+    /// compile.
     Direct,
     /// A workgroup takes 64 by 64, by way of workgroup memory.
     Tile,

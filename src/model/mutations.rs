@@ -27,11 +27,7 @@ const MUTATIONS: [(&str, &str, &str); 25] = [
         "tile + thread <= position()",
         "tile + thread < position()",
     ),
-    (
-        "attention",
-        "output0 *= rescale[0]",
-        "output0 *= 1.01 * rescale[0]",
-    ),
+    ("attention", "*= rescale[", "*= 1.1 * rescale["),
     ("attention", "return keys[at]", "return keys[at] * 1.01"),
     ("attention", "return values[at]", "return values[at] * 1.01"),
     ("attention_combine", "output / sum", "output / sum * 1.01"),

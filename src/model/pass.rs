@@ -323,16 +323,7 @@ impl Llama {
         work.partials.update(|out| {
             let (keys, values) = (keys.read(), values.read());
             let grid = control.grid.read();
-            attention(
-                queries,
-                keys,
-                values,
-                out,
-                step(),
-                grid,
-                heads,
-                variant.cache,
-            )
+            attention(queries, keys, values, out, step(), grid, heads, variant)
         });
         let partials = work.partials.read();
         work.attended

@@ -3,7 +3,7 @@
 use burn::tensor::Device;
 use halfdepth::kernels::attention::{Heads, attention, attention_combine};
 
-use halfdepth::kernels::CacheFormat;
+use halfdepth::kernels::{CacheFormat, Prefill, Variant};
 
 use crate::support::{cache_words, floats, random, read, same_everywhere, words};
 
@@ -16,6 +16,18 @@ struct Case {
 }
 
 impl Case {
+    fn variant(&self) -> Variant {
+        Variant {
+            cache: self.cache,
+            // Each takes rows together in its own number.
+            prefill: match self.position % 2 {
+                0 => Prefill::Tile,
+                _ => Prefill::Direct,
+            },
+            ..Variant::PLAIN
+        }
+    }
+
     fn run(&self, device: &Device) -> Vec<f32> {
         let h = self.heads;
         let width = h.heads * h.head_dim;
@@ -47,7 +59,16 @@ impl Case {
             .clamp(1, h.max_splits(1));
         let grid = words(vec![h.kv_heads as u32, splits as u32, 1], device);
         let (keys, values) = (cache(2), cache(3));
-        let partials = attention(queries, keys, values, partials, step(), grid, h, self.cache);
+        let partials = attention(
+            queries,
+            keys,
+            values,
+            partials,
+            step(),
+            grid,
+            h,
+            self.variant(),
+        );
         let out_shape = [self.pass_rows, h.heads * h.head_dim];
         let out = floats(vec![7.0; out_shape[0] * out_shape[1]], out_shape, device);
         read(attention_combine(partials, out, step(), h))

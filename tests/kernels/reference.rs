@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Int, Tensor};
+use halfdepth::kernels::Variant;
 use halfdepth::kernels::attention::{Heads, attention, attention_combine};
 use halfdepth::kernels::linear::{Epilogue, Input, Linear, Matrix, MatrixShape, Rows, linear};
 use halfdepth::kernels::linear_qkv::{Qkv, QkvOutputs, linear_qkv};
 use halfdepth::kernels::linear_residual::linear_residual;
-use halfdepth::kernels::{CacheFormat, Variant};
 use halfdepth::quant::{Format, Packed};
 use serde::Deserialize;
 
@@ -148,7 +148,7 @@ impl Case {
             step(),
             grid,
             heads,
-            CacheFormat::F32,
+            variant,
         );
         let attended = attention_combine(partials, empty(attended_cols), step(), heads);
         expect("attended", attended_cols, &attended);

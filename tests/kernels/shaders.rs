@@ -4,8 +4,8 @@ use halfdepth::kernels::attention::Heads;
 use halfdepth::kernels::linear::{Epilogue, Input, Linear, MatrixShape, Rows};
 use halfdepth::kernels::linear_qkv::Qkv;
 use halfdepth::kernels::{
-    CacheFormat, Shader, argmax, argmax_join, candidates, candidates_join, embed, linear,
-    linear_qkv, linear_residual, stream_read,
+    Shader, argmax, argmax_join, candidates, candidates_join, embed, linear, linear_qkv,
+    linear_residual, stream_read,
 };
 use halfdepth::quant::Format;
 
@@ -56,9 +56,6 @@ fn variants() -> Vec<Shader> {
             };
             shaders.push(argmax_join::shader(argmax::slices(128_256), heads));
             shaders.push(candidates_join::shader(candidates::slices(128_256), heads));
-            for cache in [CacheFormat::F32, CacheFormat::F16] {
-                shaders.extend([1, 256].map(|rows| heads.attention_shader(rows, cache)));
-            }
             shaders.extend([1, 256].map(|rows| heads.combine_shader(rows)));
             let shape = MatrixShape {
                 rows: (heads.heads + 2 * heads.kv_heads) * head_dim,
@@ -66,6 +63,7 @@ fn variants() -> Vec<Shader> {
                 format: Format::Q4,
             };
             for variant in VARIANTS {
+                shaders.extend([1, 256].map(|rows| heads.attention_shader(rows, variant)));
                 let spec = Qkv {
                     heads,
                     epsilon: 1e-5,

@@ -5,7 +5,7 @@ use anyhow::Result;
 use std::path::Path;
 
 /// How a page is built.
-#[derive(clap::Args, Clone, Copy)]
+#[derive(clap::Args, Clone, Copy, Debug)]
 pub(crate) struct SiteOptions {
     /// Leave out wasm-opt: minutes faster to build, three times as large to load
     #[arg(long)]

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use halfdepth::decode::trial::Trial;
 use halfdepth::decode::{
-    self, Device, GpuInfo, Lane, LaneOptions, LaneStats, Turn, TurnRequest, read_bandwidth,
+    Device, GpuInfo, Lane, LaneOptions, LaneStats, Turn, TurnRequest, read_bandwidth,
 };
 use halfdepth::kernels::Variant;
 use halfdepth::pack::{Manifest, Role};
