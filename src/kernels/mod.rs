@@ -15,6 +15,8 @@ pub mod gumbel;
 pub mod linear;
 pub mod linear_qkv;
 pub mod linear_residual;
+#[cfg(test)]
+mod pick_mutations;
 mod product;
 mod shader;
 mod slot;
