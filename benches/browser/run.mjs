@@ -16,7 +16,7 @@ const { values: options } = parseArgs({
     plans: { type: "string", default: "full,half" },
     contexts: { type: "string", default: "16,512,2048" },
     prefill: { type: "string", default: "64,256,512" },
-    tokens: { type: "string", default: "32" },
+    tokens: { type: "string", default: "64" },
     runs: { type: "string", default: "3" },
     // node_modules with the peers; without it ours is measured alone.
     peers: { type: "string" },

@@ -302,7 +302,7 @@ fn bench_reports_every_figure_it_was_asked_for() {
         "--prefill",
         "5",
         "--tokens",
-        "3",
+        "16",
         "--device",
         "cpu",
         "--json",

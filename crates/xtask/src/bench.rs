@@ -42,7 +42,7 @@ pub(crate) struct BenchOptions {
     #[arg(long, default_value = "64,256,512", value_name = "N,N")]
     prefill: String,
     /// Tokens to decode at each context
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(2..))]
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(16..))]
     tokens: u32,
     /// Runs of each figure
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(3..))]

@@ -115,7 +115,7 @@ mod tests {
         );
         for line in [
             "bench --runs 2",
-            "bench --tokens 1",
+            "bench --tokens 15",
             "bench --adapter other",
             "bench --shape other",
             "bench --from out.json --peers",

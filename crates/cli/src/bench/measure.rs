@@ -196,10 +196,20 @@ impl<'m> Bench<'m> {
             ..TurnRequest::default()
         };
         let mut turn = Turn::start(lane, &self.tokenizer, request, clock_ms)?;
+        let mut steps: Vec<(f64, usize)> = Vec::new(); // when, and how many tokens
         loop {
             let step = block_on(turn.step(lane, &self.tokenizer))?;
+            if !step.tokens.is_empty() {
+                steps.push((clock_ms(), step.tokens.len()));
+            }
             if step.finish.is_some() {
-                return Ok(step.stats);
+                let mut stats = step.stats;
+                // Batches are begun before the last one is read: what came with the first has a head start, and is not counted.
+                if let [_, (begun_ms, _), counted @ .., (ended_ms, last)] = steps.as_slice() {
+                    let tokens = last + counted.iter().map(|(_, tokens)| tokens).sum::<usize>();
+                    stats.decode_tokens_per_second = tokens as f64 * 1000.0 / (ended_ms - begun_ms);
+                }
+                return Ok(stats);
             }
         }
     }

@@ -26,7 +26,7 @@ pub(crate) struct Args {
     #[arg(long, value_delimiter = ',', default_value = "64,256,512")]
     prefill: Vec<usize>,
     /// Tokens to decode at each context
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(2..))]
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(16..))]
     tokens: u32,
     /// Measurements of each figure, of which the median is given; one more comes before them and is thrown away
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(3..))]
