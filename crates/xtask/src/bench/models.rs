@@ -109,7 +109,7 @@ fn python() -> Result<PathBuf> {
     unless_fresh(
         &venv.join(".xtask-stamp"),
         inputs,
-        &[python.clone()],
+        std::slice::from_ref(&python),
         || {
             let system = find(&["python3", "python"]).context(
                 "--peers needs Python 3.11 or newer to make the peers' models; install it",

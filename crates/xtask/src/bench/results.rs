@@ -8,13 +8,14 @@ pub(super) fn markdown(report: &Value) -> String {
     let mut text = format!(
         "# Results\n\nWritten by the bench; do not edit. `cargo xtask bench --help` says what each figure is.\n\n\
          - command: `{}`\n- machine: {}\n- date: {}\n\n\
-         Nothing was measured on: real GPUs, Firefox, Safari, phones. A software GPU shows how much work is done, and \
+         Nothing was measured on: {}Firefox, Safari, phones. A software GPU shows how much work is done, and \
          how much of it waits; it does not show how fast a GPU is.\n\n\
          Weights are random where the source says so: speed and memory do not depend on them. Figures are medians; \
          the compared took turns.\n",
         words(&report["command"]),
         words(&report["machine"]),
         words(&report["date"]),
+        if on_a_gpu(report) { "" } else { "real GPUs, " },
     );
     for run in list(&report["native"]) {
         native(&mut text, run);
@@ -26,6 +27,11 @@ pub(super) fn markdown(report: &Value) -> String {
         }
     }
     text
+}
+
+fn on_a_gpu(report: &Value) -> bool {
+    list(&report["native"]).any(|run| run["software"] == false)
+        || list(&report["browser"]).any(|run| run["gpu"]["fallback"] == false)
 }
 
 fn native(text: &mut String, run: &Value) {
