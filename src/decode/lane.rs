@@ -10,7 +10,7 @@ use std::sync::Arc;
 use burn::tensor::{ExecutionError, Tensor};
 
 use super::DecodeError;
-use super::machine::{BATCH, LARGEST_CHUNK, Machine, Pass};
+use super::machine::{BATCH, Machine, Pass};
 use super::pace::Pace;
 use crate::kernels::candidates::Candidates;
 use crate::kernels::{RING, Variant};
@@ -104,14 +104,15 @@ impl Lane {
         if context == 0 || bytes > LARGEST_CACHE {
             return Err(DecodeError::Context { context, bytes });
         }
+        let machine = Machine::new(model, plan.layers.clone(), context, options.variant).await?;
         Ok(Self {
-            machine: Machine::new(model, plan.layers.clone(), context, options.variant).await?,
+            pace: Pace::new(machine.chunk),
+            machine,
             plan,
             cached: Vec::new(),
             ready: false,
             picked: None,
             ahead: None,
-            pace: Pace::default(),
         })
     }
 
@@ -193,7 +194,7 @@ impl Lane {
     pub fn feed(&mut self, tokens: &[u32]) -> Result<(), DecodeError> {
         self.check(tokens)?;
         self.unpick();
-        for chunk in tokens.chunks(LARGEST_CHUNK.min(self.context())) {
+        for chunk in tokens.chunks(self.machine.chunk) {
             self.machine.feed(chunk, self.cached.len());
             self.machine.run(Pass::Prefill)?;
             self.cached.extend_from_slice(chunk);

@@ -8,12 +8,18 @@ use cubecl::client::Graph;
 use super::DecodeError;
 use super::device::{client, read_words_ahead, write_words};
 use super::lane::{Reading, read, refused};
-use crate::kernels::Variant;
 use crate::kernels::candidates::Candidates;
+use crate::kernels::{Prefill, Variant};
 use crate::model::{Cache, Control, HeadWork, Llama, Pick, Workspace};
 
-/// Tokens of one prefill pass at most; a pass of fewer does no more work than they need.
-pub(super) const LARGEST_CHUNK: usize = 256;
+/// Tokens of one prefill pass at most: a large device is filled by many rows; one that multiplies in registers gains nothing past a
+/// few, and pays for the workgroups of rows that take no part.
+fn largest_chunk(prefill: Prefill) -> usize {
+    match prefill {
+        Prefill::Tile => 256,
+        Prefill::Direct => 32,
+    }
+}
 
 /// Tokens of one pass that takes every row to logits, which are many.
 pub(super) const SCORE_ROWS: usize = 32;
@@ -28,7 +34,7 @@ pub(super) enum Pass {
     Decode,
     /// [`BATCH`] tokens, each fed by the one before: a replay is a submit, so this one is a fraction of a submit a token.
     DecodeBatch,
-    /// Up to [`LARGEST_CHUNK`] tokens through the body.
+    /// Up to [`Machine::chunk`] tokens through the body.
     Prefill,
     /// The last prefilled row through the head.
     Finish,
@@ -52,6 +58,8 @@ pub(super) struct Machine {
     pub(super) model: Arc<Llama>,
     layers: Vec<usize>,
     pub(super) variant: Variant,
+    /// Tokens of one prefill pass at most.
+    pub(super) chunk: usize,
     pub(super) cache: Cache,
     control: Control,
     decode_work: Workspace,
@@ -70,7 +78,7 @@ impl Machine {
         variant: Variant,
     ) -> Result<Self, DecodeError> {
         let (config, device) = (model.config(), model.device());
-        let chunk = LARGEST_CHUNK.min(context);
+        let chunk = largest_chunk(variant.prefill).min(context);
         let mut machine = Self {
             cache: Cache::new(config, layers.len(), context, variant, device),
             control: Control::new(config, chunk.max(SCORE_ROWS), device),
@@ -80,6 +88,7 @@ impl Machine {
             graphs: Default::default(),
             layers,
             variant,
+            chunk,
             model: Arc::clone(model),
         };
         machine.capture(&Pass::ALWAYS).await?;

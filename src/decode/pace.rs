@@ -5,7 +5,7 @@
 //! every 100 ms), the next batch is asked for before the last one is read.
 
 use super::lane::LARGEST_BATCH;
-use super::machine::{BATCH, LARGEST_CHUNK};
+use super::machine::BATCH;
 
 /// A reader sees text come in pieces of this many milliseconds as streaming.
 const PIECE_MS: f64 = 150.0;
@@ -26,6 +26,7 @@ pub(super) struct Pace {
     readback_ms: Option<f64>,
     token_ms: Option<f64>,
     chunk: usize,
+    largest_chunk: usize,
 }
 
 /// Decode steps to ask for.
@@ -37,17 +38,17 @@ pub(super) struct Request {
     pub(super) ahead: usize,
 }
 
-impl Default for Pace {
-    fn default() -> Self {
+impl Pace {
+    /// Of a lane that reads up to `largest_chunk` tokens of a prompt at once.
+    pub(super) fn new(largest_chunk: usize) -> Self {
         Self {
             readback_ms: None,
             token_ms: None,
-            chunk: FIRST_CHUNK,
+            chunk: FIRST_CHUNK.min(largest_chunk),
+            largest_chunk,
         }
     }
-}
 
-impl Pace {
     /// Whether a readback has been timed.
     pub(super) fn knows_readback(&self) -> bool {
         self.readback_ms.is_some()
@@ -101,9 +102,9 @@ impl Pace {
             return; // the end of a prompt says little
         }
         if ms < CHUNK_MS / 2.0 {
-            self.chunk = (self.chunk * 2).min(LARGEST_CHUNK);
+            self.chunk = (self.chunk * 2).min(self.largest_chunk);
         } else if ms > CHUNK_MS * 1.5 {
-            self.chunk = (self.chunk / 2).max(SMALLEST_CHUNK);
+            self.chunk = (self.chunk / 2).max(SMALLEST_CHUNK.min(self.largest_chunk));
         }
     }
 }
@@ -113,7 +114,7 @@ mod tests {
     use super::*;
 
     fn pace(readback_ms: f64, token_ms: f64) -> Pace {
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(256);
         pace.readback_took(readback_ms);
         pace.decoded(1, token_ms);
         pace
@@ -138,18 +139,18 @@ mod tests {
                 "{readback_ms} ms a readback, {token_ms} ms a token, {left} left"
             );
         }
-        assert_eq!(Pace::default().batch(100), Request { now: 8, ahead: 0 });
+        assert_eq!(Pace::new(256).batch(100), Request { now: 8, ahead: 0 });
     }
 
     #[test]
     fn chunks_grow_and_shrink_to_what_a_frame_allows() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(256);
         for _ in 0..4 {
             pace.read_chunk(pace.chunk(), 2.0);
         }
-        assert_eq!(pace.chunk(), LARGEST_CHUNK);
+        assert_eq!(pace.chunk(), 256);
         pace.read_chunk(20, 100.0);
-        assert_eq!(pace.chunk(), LARGEST_CHUNK, "a prompt's end says nothing");
+        assert_eq!(pace.chunk(), 256, "a prompt's end says nothing");
         for _ in 0..8 {
             pace.read_chunk(pace.chunk(), 500.0);
         }

@@ -16,7 +16,9 @@ use crate::quant::{Format, GROUP};
 /// All steps together end after this, whatever is left to try.
 pub const LONGEST_TRIAL_MS: f64 = 1000.0;
 /// What one measurement should take: long beside the way to the device and back.
-const MEASURE_MS: f64 = 4.0;
+const MEASURE_MS: f64 = 3.0;
+/// Measurements of a variant, of which the quickest counts: what else runs on a machine can only slow one down.
+const MEASUREMENTS: usize = 3;
 /// Launches of one measurement at most.
 const MOST_LAUNCHES: usize = 64;
 /// Words of a matrix at most: a device is known well enough by a part of a large one.
@@ -180,10 +182,15 @@ impl Trial {
         if times == 1 {
             return Ok(one_ms);
         }
-        let begun_ms = (self.clock)();
-        launch(times);
-        settle(&self.matrix).await?;
-        Ok(((self.clock)() - begun_ms - idle_ms).max(0.0) / times as f64)
+        let mut quickest_ms = one_ms;
+        for _ in 0..MEASUREMENTS {
+            let begun_ms = (self.clock)();
+            launch(times);
+            settle(&self.matrix).await?;
+            let each_ms = ((self.clock)() - begun_ms - idle_ms).max(0.0) / times as f64;
+            quickest_ms = quickest_ms.min(each_ms);
+        }
+        Ok(quickest_ms)
     }
 }
 
