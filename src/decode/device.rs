@@ -106,6 +106,23 @@ pub fn cpu() -> Device {
     Device::flex()
 }
 
+/// The GPU for the crate's own tests, which run side by side in a process where Burn registers it once; `None`, with a line that is
+/// counted, where there is no adapter.
+#[cfg(test)]
+pub(crate) fn test_gpu(test: &str) -> Option<Device> {
+    use std::sync::OnceLock;
+    static GPU: OnceLock<Option<Device>> = OnceLock::new();
+    let gpu = GPU.get_or_init(|| Some(pollster::block_on(open_gpu()).ok()?.0));
+    if gpu.is_none() {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "no GPU adapter; install mesa-vulkan-drivers"
+        );
+        eprintln!("halfdepth-skip: {test}: no adapter");
+    }
+    gpu.clone()
+}
+
 /// Overwrites the first words of a tensor in place.
 pub(crate) fn write_words(slot: &mut IntSlot<1>, words: &[u32]) {
     slot.update(

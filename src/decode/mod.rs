@@ -15,6 +15,8 @@ use thiserror::Error;
 
 pub use bandwidth::{Bandwidth, read_bandwidth};
 pub use burn::tensor::Device;
+#[cfg(test)]
+pub(crate) use device::test_gpu;
 pub use device::{GpuInfo, cpu, open_gpu};
 pub use lane::{Lane, LaneOptions};
 pub use turn::{Clock, Finish, LaneStats, Step, Turn, TurnRequest};

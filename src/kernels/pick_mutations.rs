@@ -2,7 +2,6 @@
 //! fail.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use pollster::block_on;
 
 use super::argmax::{argmax, sampling_words};
 use super::argmax_join::argmax_join;
@@ -157,12 +156,7 @@ fn differ(a: &Outcome, b: &Outcome) -> bool {
 
 #[test]
 fn a_wrong_constant_in_any_shader_that_picks_is_found() {
-    let Ok((gpu, _)) = block_on(decode::open_gpu()) else {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "no GPU adapter; install mesa-vulkan-drivers"
-        );
-        eprintln!("halfdepth-skip: a_wrong_constant_in_any_shader_that_picks_is_found: no adapter");
+    let Some(gpu) = decode::test_gpu("a_wrong_constant_in_any_shader_that_picks_is_found") else {
         return;
     };
     let twin = run(&decode::cpu());

@@ -331,11 +331,20 @@ fn configurations_of_published_models_are_read_or_refused_by_name() {
         .to_string();
     assert!(error.contains("sliding_window = 1024"), "{error}");
     for window in [Value::Null, 2048.into()] {
-        let open = crate::files::edit_object(&mistral, |config| {
-            config.insert("sliding_window".into(), window);
-        });
-        let config = LlamaConfig::from_hugging_face(&open, None).unwrap();
-        assert_eq!((config.head_dim, config.tied_head), (26, false));
+        // Without a width of its own, its heads would be 26 wide, which the cache cannot hold.
+        for head_dim in [Value::Null, 32.into()] {
+            let open = crate::files::edit_object(&mistral, |config| {
+                config.insert("sliding_window".into(), window.clone());
+                config.insert("head_dim".into(), head_dim.clone());
+            });
+            match LlamaConfig::from_hugging_face(&open, None) {
+                Ok(config) => assert_eq!((config.head_dim, config.tied_head), (32, false)),
+                Err(error) => {
+                    assert_eq!(head_dim, Value::Null);
+                    assert!(error.to_string().contains("`head_dim` = 26"), "{error}");
+                }
+            }
+        }
     }
 }
 

@@ -126,7 +126,7 @@ fn broken_configurations_are_named() {
         (
             "an odd head",
             |f| set(f, "head_dim", 7.into()),
-            "must be even",
+            "must be a multiple of 4",
         ),
         (
             "a large head",

@@ -58,7 +58,7 @@ fn broken_manifests_are_named() {
         (
             "an odd head",
             |m| m["config"]["head_dim"] = 7.into(),
-            "must be even",
+            "must be a multiple of 4",
         ),
         (
             "theta that is no number",

@@ -131,29 +131,6 @@ fn every_variant_computes_real_shapes() {
 }
 
 #[test]
-fn more_rows_than_one_dimension_of_a_dispatch_holds_are_computed() {
-    // Four rows a workgroup at 2048 columns and more: 262,140 rows fill one dimension.
-    let shape = (262_151, 2048);
-    let [spec, ..] = specs(Variant::PLAIN)[..] else {
-        panic!("no spec")
-    };
-    let variant = Variant {
-        weight_rows: 4,
-        lanes: 64,
-        ..Variant::PLAIN
-    };
-    same_everywhere("many rows", TOLERANCE, |device| {
-        run(
-            device,
-            shape,
-            (1, 1),
-            Format::Q4,
-            Linear { variant, ..spec },
-        )
-    });
-}
-
-#[test]
 fn a_packed_matrix_multiplies_as_its_dequantised_self() {
     use halfdepth::quant::Packed;
     for format in [Format::Q8, Format::Q4] {

@@ -129,7 +129,15 @@ fn every_variant_is_valid_wgsl_and_fits_the_smallest_device() {
 fn the_texts_are_left_for_the_browser() {
     let texts: Vec<_> = variants()
         .iter()
-        .map(|shader| serde_json::json!({ "label": shader.label(), "wgsl": shader.wgsl() }))
+        .map(|shader| {
+            // As the wasm program asks for them: naga does not know the line.
+            let enable = match shader.needs_subgroups() {
+                true => "enable subgroups;\n",
+                false => "",
+            };
+            let wgsl = format!("{enable}{}", shader.wgsl());
+            serde_json::json!({ "label": shader.label(), "wgsl": wgsl, "subgroups": shader.needs_subgroups() })
+        })
         .collect();
     let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("shaders.json");
     std::fs::write(path, serde_json::Value::from(texts).to_string()).expect("written");
