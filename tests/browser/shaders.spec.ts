@@ -18,7 +18,9 @@ test("every shader variant compiles", async ({ page }) => {
     const adapter = await navigator.gpu.requestAdapter();
     if (adapter === null) throw new Error("no WebGPU adapter");
     const subgroups = adapter.features.has("subgroups");
-    const device = await adapter.requestDevice({ requiredFeatures: subgroups ? ["subgroups"] : [] });
+    const device = await adapter.requestDevice({
+      requiredFeatures: subgroups ? ["subgroups"] : [],
+    });
     const complaints: { variant: string; subgroups: boolean; message: string }[] = [];
     for (const { label, wgsl, subgroups } of variants) {
       const { messages } = await device.createShaderModule({ code: wgsl }).getCompilationInfo();
