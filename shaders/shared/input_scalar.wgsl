@@ -9,6 +9,11 @@ fn input_at(row: u32, col: u32) -> f32 {
     return 0.0;
 }
 
+fn four_inputs(row: u32, fourth: u32) -> vec4<f32> {
+    let c = fourth * 4u;
+    return vec4(input_at(row, c), input_at(row, c + 1u), input_at(row, c + 2u), input_at(row, c + 3u));
+}
+
 fn eight_inputs(row: u32, eighth: u32) -> Eight {
     let c = eighth * 8u;
     return Eight(

@@ -1,6 +1,10 @@
 // Rows of x by fours: COLS is a multiple of 32.
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>; // (X_ROWS, COLS); where NORMED, then (X_ROWS, COLS / 4) sums of squares
 
+fn four_inputs(row: u32, fourth: u32) -> vec4<f32> {
+    return x[row * (COLS / 4u) + fourth];
+}
+
 fn eight_inputs(row: u32, eighth: u32) -> Eight {
     let at = row * (COLS / 4u) + eighth * 2u;
     let a = x[at];

@@ -17,3 +17,7 @@ fn eight_weights(stored: Stored, word: u32) -> Eight {
     let b = bitcast<vec4<f32>>(words[stored + word * 2u + 1u]);
     return Eight(vec4(a.x, a.z, b.x, b.z), vec4(a.y, a.w, b.y, b.w));
 }
+
+fn one_weight(stored: Stored, col: u32) -> f32 {
+    return bitcast<f32>(words[stored + col / 4u][col % 4u]);
+}

@@ -21,3 +21,7 @@ fn eight_weights(stored: Stored, word: u32) -> Eight {
         vec4<f32>(unpack4xU8((stored[word] >> 4u) & 0x0f0f0f0fu)),
     );
 }
+
+fn one_weight(stored: Stored, col: u32) -> f32 {
+    return f32((stored[col / 8u] >> (col % 8u * 4u)) & 0xfu);
+}

@@ -21,3 +21,8 @@ fn eight_weights(stored: Stored, word: u32) -> Eight {
     let b = vec4<f32>(unpack4xI8(four[(word % 2u) * 2u + 1u]));
     return Eight(vec4(a.x, a.z, b.x, b.z), vec4(a.y, a.w, b.y, b.w));
 }
+
+fn one_weight(stored: Stored, col: u32) -> f32 {
+    let four = select(stored.low, stored.high, col >= 16u);
+    return f32(extractBits(bitcast<i32>(four[col / 4u % 4u]), col % 4u * 8u, 8u));
+}

@@ -12,7 +12,7 @@ use cubecl::client::Client;
 use super::DecodeError;
 use super::lane::{Reading, lost, refused};
 use super::self_test::self_test;
-use crate::kernels::{IntSlot, Reduction, Variant};
+use crate::kernels::{IntSlot, Variant};
 
 /// Launches that one submit may hold: more than a batch of tokens needs, so that a batch is one submit.
 const TASKS_MAX: usize = 1 << 14;
@@ -79,8 +79,8 @@ impl GpuInfo {
     /// # Errors
     /// It exchanges values within subgroups that the device does not have.
     pub fn checked(&self, variant: Variant) -> Result<Variant, DecodeError> {
-        match variant.reduction {
-            Reduction::Subgroup(size) if self.subgroup.is_none_or(|least| least < size) => {
+        match variant.subgroup() {
+            Some(size) if self.subgroup.is_none_or(|least| least < size) => {
                 Err(DecodeError::Request {
                     reason: format!(
                         "{variant} needs subgroups of {size}, which {} does not offer",

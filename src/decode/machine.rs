@@ -17,7 +17,7 @@ use crate::model::{Cache, Control, HeadWork, Llama, Pick, Workspace};
 fn largest_chunk(prefill: Prefill) -> usize {
     match prefill {
         Prefill::Tile => 256,
-        Prefill::Direct => 32,
+        Prefill::Direct | Prefill::Shared => 32,
     }
 }
 

@@ -9,7 +9,7 @@ use super::device::client;
 use super::{Clock, DecodeError};
 use crate::config::LlamaConfig;
 use crate::kernels::linear::{Epilogue, Input, Linear, Matrix, MatrixShape, Rows, linear};
-use crate::kernels::{Prefill, Reduction, Variant};
+use crate::kernels::{Prefill, Reduction, SHARING, Variant};
 use crate::model::word_tensor;
 use crate::quant::{Format, GROUP};
 
@@ -219,17 +219,27 @@ fn candidates(start: Variant, subgroup: Option<usize>) -> Vec<(Variant, bool)> {
         // Few lanes suit this device: begin from that end.
         decode[1..].reverse();
     }
-    let other = match start.prefill {
-        Prefill::Direct => Prefill::Tile,
-        Prefill::Tile => Prefill::Direct,
-    };
-    let prompts = [start.prefill, other].map(|prefill| Variant { prefill, ..start });
+    let sharing = subgroup.is_some_and(|least| least >= SHARING);
+    let others = [
+        sharing.then_some(Prefill::Shared),
+        Some(Prefill::Direct),
+        Some(Prefill::Tile),
+    ];
+    let mut prompts = vec![start.prefill];
+    prompts.extend(others.into_iter().flatten().filter(|p| *p != start.prefill));
     let mut all: Vec<(Variant, bool)> = Vec::new();
-    // Prompts second: there are two of them only, and the gap is wide.
-    let prompts = prompts.map(|variant| (variant, true));
     for (at, variant) in decode.into_iter().enumerate() {
+        // Prompts second: there are few of them, and the gaps are wide.
         if at == 2 {
-            all.extend(prompts);
+            all.extend(prompts.iter().map(|prefill| {
+                (
+                    Variant {
+                        prefill: *prefill,
+                        ..start
+                    },
+                    true,
+                )
+            }));
         }
         if !all.contains(&(variant, false)) {
             all.push((variant, false));
@@ -268,9 +278,9 @@ mod tests {
                     assert!(!all[i + 1..].contains(candidate), "{candidate:?} twice");
                     assert_eq!(candidate.0.cache, start.cache);
                 }
-                assert_eq!(all.iter().filter(|(_, prefill)| *prefill).count(), 2);
-                let expected = if subgroup.is_some() { 14 } else { 8 };
-                assert_eq!(all.len() - 2, expected);
+                let prompts = all.iter().filter(|(_, prefill)| *prefill).count();
+                let expected = if subgroup.is_some() { (3, 14) } else { (2, 8) };
+                assert_eq!((prompts, all.len() - prompts), expected);
             }
         }
     }

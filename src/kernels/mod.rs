@@ -27,7 +27,7 @@ mod variant;
 pub use feedback::Feedback;
 pub use shader::{Constant, Shader};
 pub use slot::{FloatSlot, IntSlot, Slot};
-pub use variant::{CacheFormat, Prefill, Reduction, UnknownVariant, Variant};
+pub use variant::{CacheFormat, Prefill, Reduction, SHARING, UnknownVariant, Variant};
 
 pub(crate) use shader::launch;
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use cubecl::prelude::CubeCount;
 
 use super::twin::{dot, widen_row};
-use super::variant::{Prefill, Reduction, Variant};
+use super::variant::{Prefill, Reduction, SHARING, Variant};
 use super::{Shader, WORKGROUP};
 use crate::quant::{Format, GROUP};
 
@@ -85,10 +85,12 @@ const TILE_ROWS: usize = 64;
 
 /// How a product is cut up.
 struct Cut {
-    tiled: bool,
+    shader: &'static str,
     weight_rows: usize,
     lanes: usize,
     tokens: usize,
+    /// Threads of a workgroup.
+    threads: usize,
 }
 
 impl Product {
@@ -97,29 +99,44 @@ impl Product {
         let groups = self.weight.padded_cols() / GROUP;
         match self.pass_rows {
             1 => Cut {
-                tiled: false,
+                shader: "linear",
                 weight_rows: v.weight_rows,
                 lanes: v.lanes_for(groups),
                 tokens: 1,
+                threads: WORKGROUP,
             },
             // A few drafts to verify: weights are read once for all of them.
             2..=8 => Cut {
-                tiled: false,
+                shader: "linear",
                 weight_rows: 4,
                 lanes: v.lanes_for(groups),
                 tokens: self.pass_rows.next_power_of_two(),
+                threads: WORKGROUP,
             },
-            _ if v.prefill == Prefill::Tile => Cut {
-                tiled: true,
-                weight_rows: 4,
-                lanes: 1,
-                tokens: TILE_ROWS,
-            },
-            _ => Cut {
-                tiled: false,
-                weight_rows: 4,
-                lanes: 1,
-                tokens: 4,
+            _ => match v.prefill {
+                // 4 by 4 a thread, so 16 threads beside each other and 16 below.
+                Prefill::Tile => Cut {
+                    shader: "linear_tile",
+                    weight_rows: 4,
+                    lanes: 1,
+                    tokens: TILE_ROWS,
+                    threads: TILE_ROWS / 4,
+                },
+                Prefill::Direct => Cut {
+                    shader: "linear",
+                    weight_rows: 4,
+                    lanes: 1,
+                    tokens: 4,
+                    threads: WORKGROUP,
+                },
+                // One subgroup a workgroup: what divides few rows leaves few threads idle.
+                Prefill::Shared => Cut {
+                    shader: "linear_shared",
+                    weight_rows: 8,
+                    lanes: 1,
+                    tokens: 2,
+                    threads: SHARING,
+                },
             },
         }
     }
@@ -137,7 +154,7 @@ impl Product {
             Input::Plain => 0,
             Input::Normed { .. } => 1,
         };
-        let shader = Shader::new(if cut.tiled { "linear_tile" } else { "linear" })
+        let shader = Shader::new(cut.shader)
             .with("MAX_WORKGROUPS", MAX_WORKGROUPS)
             .with("WEIGHT_ROWS", cut.weight_rows)
             .with("PARTS", self.parts)
@@ -163,11 +180,17 @@ impl Product {
             Input::Plain => shader,
             Input::Normed { epsilon } => shader.with_f32("EPSILON", epsilon),
         };
-        if cut.tiled {
-            return shader;
+        match cut.shader {
+            "linear_tile" => return shader,
+            "linear_shared" => {
+                return shader
+                    .with("WORKGROUP", cut.threads)
+                    .with("TOKENS", cut.tokens);
+            }
+            _ => {}
         }
         let shader = shader
-            .with("WORKGROUP", WORKGROUP)
+            .with("WORKGROUP", cut.threads)
             .with("LANES", cut.lanes)
             .with("TOKENS", cut.tokens)
             .with("LAST_ROW", usize::from(self.rows == Rows::Last))
@@ -200,10 +223,7 @@ impl Product {
     /// The grid.
     pub(super) fn count(&self) -> CubeCount {
         let cut = self.cut();
-        let outputs = match cut.tiled {
-            true => TILE_ROWS / self.parts,
-            false => WORKGROUP / cut.lanes * cut.weight_rows / self.parts,
-        };
+        let outputs = cut.threads / cut.lanes * cut.weight_rows / self.parts;
         let workgroups = self.outputs().div_ceil(outputs);
         CubeCount::Static(
             workgroups.min(MAX_WORKGROUPS) as u32,

@@ -119,9 +119,8 @@ impl Shader {
 
     /// Whether the text exchanges values within subgroups.
     pub fn needs_subgroups(&self) -> bool {
-        self.choices
-            .iter()
-            .any(|(_, text)| *text == "reduction_subgroup")
+        let exchanges = |(_, text): &(&str, &str)| *text == "reduction_subgroup";
+        self.name == "linear_shared" || self.choices.iter().any(exchanges)
     }
 
     /// The variant's name, as profilers and error messages print it.
@@ -250,6 +249,7 @@ fn source(name: &str) -> &'static str {
         "candidates_join" => include_str!("../../shaders/candidates_join.wgsl"),
         "embed" => include_str!("../../shaders/embed.wgsl"),
         "linear" => include_str!("../../shaders/linear.wgsl"),
+        "linear_shared" => include_str!("../../shaders/linear_shared.wgsl"),
         "linear_tile" => include_str!("../../shaders/linear_tile.wgsl"),
         "cache_read_f16" => include_str!("../../shaders/shared/cache_read_f16.wgsl"),
         "cache_read_f32" => include_str!("../../shaders/shared/cache_read_f32.wgsl"),

@@ -39,6 +39,9 @@ pub enum Prefill {
     Direct,
     /// A workgroup takes 64 by 64, by way of workgroup memory.
     Tile,
+    /// A thread takes eight weight rows and two rows of x, and subgroups of at least [`SHARING`] threads load x once for all of
+    /// theirs: where each load is dear.
+    Shared,
 }
 
 /// How keys and values are stored.
@@ -49,6 +52,9 @@ pub enum CacheFormat {
     /// Halved, two in a word. Sums stay f32.
     F16,
 }
+
+/// Threads that share their loads in [`Prefill::Shared`]: a vector of a group's 32 columns each.
+pub const SHARING: usize = 8;
 
 impl CacheFormat {
     /// Words that hold `values` values, an even count.
@@ -79,6 +85,15 @@ impl Variant {
         cache: CacheFormat::F32,
     };
 
+    /// The subgroups that the kernels exchange values within, at least; `None` where they need none.
+    pub fn subgroup(&self) -> Option<usize> {
+        let sharing = (self.prefill == Prefill::Shared).then_some(SHARING);
+        match self.reduction {
+            Reduction::Subgroup(size) => sharing.max(Some(size)),
+            Reduction::Tree => sharing,
+        }
+    }
+
     /// The lanes for rows of `groups` groups of columns: as many as may be, but so that at most an eighth of their turns is idle.
     pub(super) fn lanes_for(&self, groups: usize) -> usize {
         let mut lanes = self.lanes.clamp(1, WORKGROUP);
@@ -107,6 +122,7 @@ impl fmt::Display for Variant {
         f.write_str(match self.prefill {
             Prefill::Direct => "-direct",
             Prefill::Tile => "-tile",
+            Prefill::Shared => "-shared",
         })?;
         f.write_str(match self.cache {
             CacheFormat::F32 => "-f32",
@@ -135,6 +151,7 @@ impl FromStr for Variant {
             let prefill = match parts.next()? {
                 "direct" => Prefill::Direct,
                 "tile" => Prefill::Tile,
+                "shared" => Prefill::Shared,
                 _ => return None,
             };
             let cache = match parts.next()? {

@@ -3,7 +3,7 @@
 use halfdepth::kernels::{CacheFormat, Prefill, Reduction, Variant};
 
 /// The choices that a device may make, each with something of its own. Lavapipe has subgroups of eight; four is the least there is.
-pub(crate) const VARIANTS: [Variant; 6] = [
+pub(crate) const VARIANTS: [Variant; 7] = [
     Variant::PLAIN,
     Variant::SOFTWARE,
     Variant {
@@ -11,6 +11,10 @@ pub(crate) const VARIANTS: [Variant; 6] = [
         lanes: 8,
         prefill: Prefill::Direct,
         ..Variant::PLAIN
+    },
+    Variant {
+        prefill: Prefill::Shared,
+        ..Variant::SOFTWARE
     },
     Variant {
         reduction: Reduction::Subgroup(8),
