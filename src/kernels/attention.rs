@@ -109,7 +109,8 @@ impl Heads {
 fn most_queries(prefill: Prefill) -> usize {
     match prefill {
         Prefill::Tile => 16,
-        Prefill::Direct | Prefill::Shared => 4,
+        Prefill::Direct => 4,
+        Prefill::Shared => 8,
     }
 }
 
