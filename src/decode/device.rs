@@ -12,7 +12,7 @@ use cubecl::client::Client;
 use super::DecodeError;
 use super::lane::{Reading, lost, refused};
 use super::self_test::self_test;
-use crate::kernels::{IntSlot, Variant};
+use crate::kernels::{IntSlot, Prefill, SHARING, Variant};
 
 /// Launches that one submit may hold: more than a batch of tokens needs, so that a batch is one submit.
 const TASKS_MAX: usize = 1 << 14;
@@ -94,9 +94,16 @@ impl GpuInfo {
 
     /// The kernels to begin with, before any trial.
     pub fn variant(&self) -> Variant {
-        match self.software {
-            true => Variant::SOFTWARE,
-            false => Variant::PLAIN,
+        if !self.software {
+            return Variant::PLAIN;
+        }
+        let prefill = match self.subgroup {
+            Some(least) if least >= SHARING => Prefill::Shared,
+            _ => Prefill::Direct,
+        };
+        Variant {
+            prefill,
+            ..Variant::SOFTWARE
         }
     }
 }

@@ -192,10 +192,8 @@ impl Engine {
         Loader::fits(&manifest, &device)?;
         cache_fits(&manifest, &gpu)?;
         // wgpu calls every browser's device "other"; the browser itself knows whether it is a program.
-        let variant = match adapter.fallback {
-            true => Variant::SOFTWARE,
-            false => gpu.variant(),
-        };
+        gpu.software |= adapter.fallback;
+        let variant = gpu.variant();
         Ok(Self {
             device,
             gpu,

@@ -4,6 +4,7 @@ mod bench;
 mod browser;
 mod bundle;
 mod check;
+mod crates;
 mod demo;
 mod graphics;
 mod npm;

@@ -1,13 +1,14 @@
 //! How much code a page loads: raw, gzip -9 and brotli -11 bytes of every script, style sheet, page and module in `dist/`.
 
 use crate::stamp::files;
+use crate::{crates, wasm};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use std::io::Write;
 use std::path::Path;
 
 /// What the code of a page may weigh, in brotli bytes.
-pub(crate) const LIMIT: usize = 3_000_000;
+pub(crate) const LIMIT: usize = 2_000_000;
 
 /// Bytes of one file, or of all.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -17,21 +18,33 @@ pub(crate) struct Sizes {
     pub(crate) brotli: usize,
 }
 
-/// Prints the sizes of the page in `dist`.
+/// Crates shown by name; the rest together.
+const CRATES: usize = 20;
+
+/// Prints the sizes of the page in `dist`, and whose code its engine is.
 pub(crate) fn run(dist: &Path, as_json: bool) -> Result<()> {
     let measured = measure(dist)?;
     let total = total(&measured);
+    // A page may lie here that was built elsewhere.
+    let by_crate = match std::fs::read(wasm::linked()) {
+        Ok(module) => crates::breakdown(&module)?,
+        Err(_) => Vec::new(),
+    };
     if as_json {
+        let by_crate: Vec<_> = by_crate
+            .iter()
+            .map(|(name, bytes)| json!({"crate": name, "linked_bytes": bytes}))
+            .collect();
         let files: Vec<_> = measured
             .iter()
             .map(|(name, s)| json!({"file": name, "raw_bytes": s.raw, "gzip_bytes": s.gzip, "brotli_bytes": s.brotli}))
             .collect();
         println!(
             "{}",
-            json!({"raw_bytes": total.raw, "gzip_bytes": total.gzip, "brotli_bytes": total.brotli, "limit_brotli_bytes": LIMIT, "files": files})
+            json!({"raw_bytes": total.raw, "gzip_bytes": total.gzip, "brotli_bytes": total.brotli, "limit_brotli_bytes": LIMIT, "files": files, "crates": by_crate})
         );
     } else {
-        print!("{}", table(&measured));
+        print!("{}{}", table(&measured), crate_table(&by_crate));
     }
     Ok(())
 }
@@ -111,6 +124,22 @@ fn table(measured: &[(String, Sizes)]) -> String {
     );
     text.extend(measured.iter().map(|(name, sizes)| row(name, sizes)));
     text + &row("all code (models apart)", &total(measured))
+}
+
+fn crate_table(by_crate: &[(String, usize)]) -> String {
+    if by_crate.is_empty() {
+        return "no breakdown by crate: the engine was not built in this folder\n".to_owned();
+    }
+    let all: usize = by_crate.iter().map(|(_, bytes)| bytes).sum();
+    let row = |name: &str, bytes: usize| {
+        let percent = 100.0 * bytes as f64 / all as f64;
+        format!("{bytes:>12}{percent:>11.1}%  {name}\n")
+    };
+    let (named, rest) = by_crate.split_at(CRATES.min(by_crate.len()));
+    let mut text = format!("\n{:>12}{:>12}  crate\n", "as linked", "share");
+    text.extend(named.iter().map(|(name, bytes)| row(name, *bytes)));
+    let rest_bytes = rest.iter().map(|(_, bytes)| bytes).sum();
+    text + &row(&format!("{} others", rest.len()), rest_bytes)
 }
 
 #[cfg(test)]

@@ -29,10 +29,7 @@ pub(crate) fn build(optimise: bool) -> Result<()> {
     ]))
     .context("building the page's engine")?;
 
-    let linked = target()
-        .join(TARGET)
-        .join("web")
-        .join(format!("{OUT_NAME}.wasm"));
+    let linked = linked();
     let folder = at("www/wasm");
     let outputs: Vec<PathBuf> = [".js", ".d.ts", "_bg.wasm"]
         .iter()
@@ -59,6 +56,14 @@ pub(crate) fn build(optimise: bool) -> Result<()> {
     })?;
     eprintln!("engine: {}", if made { "built" } else { "unchanged" });
     Ok(())
+}
+
+/// What rustc makes of the engine, with the names of functions.
+pub(crate) fn linked() -> PathBuf {
+    target()
+        .join(TARGET)
+        .join("web")
+        .join(format!("{OUT_NAME}.wasm"))
 }
 
 /// Makes sure that rustc can compile for the web.
