@@ -17,7 +17,8 @@ use crate::model::{Cache, Control, HeadWork, Llama, Pick, Workspace};
 fn largest_chunk(prefill: Prefill) -> usize {
     match prefill {
         Prefill::Tile => 256,
-        Prefill::Direct | Prefill::Shared => 32,
+        Prefill::Direct => 32,
+        Prefill::Shared => 64,
     }
 }
 

@@ -17,7 +17,7 @@ const READBACK_SHARE: f64 = 0.03;
 const CHUNK_MS: f64 = 16.0;
 /// A "GPU" in software deals out the rows of a pass to its cores whether or not they take part, so that half a pass would be half
 /// of its cores: this is the pass of such devices.
-const SMALLEST_CHUNK: usize = 32;
+const SMALLEST_CHUNK: usize = 64;
 /// The first chunk, of a device of which nothing is known.
 const FIRST_CHUNK: usize = 64;
 

@@ -8,7 +8,7 @@ use burn::tensor::{Int, Tensor};
 use cubecl::prelude::CubeCount;
 
 use super::twin::{dot, floats, unpack_values, words};
-use super::variant::{CacheFormat, Prefill, Variant};
+use super::variant::{CacheFormat, Prefill, SHARING, Variant};
 use super::{Shader, TILE, WORKGROUP, launch};
 use crate::config::{WORKGROUP_BYTES, attention_bytes};
 
@@ -66,6 +66,7 @@ impl Heads {
             .with("MAX_SPLITS", self.max_splits(pass_rows))
             .with_f32("SCORE_SCALE", self.score_scale())
             .with("STEP", 4)
+            .with("SHARING", usize::from(self.sharing(pass_rows, variant)))
             .choose(
                 "cache_read",
                 match variant.cache {
@@ -73,6 +74,16 @@ impl Heads {
                     CacheFormat::F16 => "cache_read_f16",
                 },
             )
+    }
+
+    /// Whether the threads of a subgroup load queries and weights for each other. A decode step has too few queries for it to pay;
+    /// heads must split into subgroups evenly.
+    fn sharing(&self, pass_rows: usize, variant: Variant) -> bool {
+        let fours = self.head_dim / 4;
+        variant.prefill == Prefill::Shared
+            && pass_rows > 8
+            && fours.is_multiple_of(SHARING)
+            && WORKGROUP.is_multiple_of(fours)
     }
 
     /// Rows of a pass that one workgroup takes, so that they share its loads: as many as keep their queries in its memory and its
@@ -110,7 +121,7 @@ fn most_queries(prefill: Prefill) -> usize {
     match prefill {
         Prefill::Tile => 16,
         Prefill::Direct => 4,
-        Prefill::Shared => 8,
+        Prefill::Shared => 12,
     }
 }
 

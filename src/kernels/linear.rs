@@ -81,6 +81,7 @@ impl Linear {
                 Epilogue::Store => 1,
                 Epilogue::SwiGlu => 2,
             },
+            outputs_by: 1,
             input: self.input,
             rows: self.rows,
             x_rows,

@@ -73,6 +73,7 @@ impl Qkv {
         Product {
             weight,
             parts: 2,
+            outputs_by: 2,
             input: Input::Normed {
                 epsilon: self.epsilon,
             },

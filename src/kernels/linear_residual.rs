@@ -48,6 +48,7 @@ fn product(weight: MatrixShape, pass_rows: usize, variant: Variant) -> Product {
     Product {
         weight,
         parts: 1,
+        outputs_by: 4,
         input: Input::Plain,
         rows: Rows::Each,
         x_rows: pass_rows,

@@ -69,6 +69,8 @@ pub(super) struct Product {
     pub(super) weight: MatrixShape,
     /// Weight rows that make one output: two for SwiGLU (gate and up) and for rotated pairs.
     pub(super) parts: usize,
+    /// The epilogue takes outputs by so many.
+    pub(super) outputs_by: usize,
     pub(super) input: Input,
     pub(super) rows: Rows,
     /// Rows of x, and of the output.
@@ -132,9 +134,13 @@ impl Product {
                 // One subgroup a workgroup: what divides few rows leaves few threads idle.
                 Prefill::Shared => Cut {
                     shader: "linear_shared",
-                    weight_rows: 8,
+                    weight_rows: if (6 / self.parts).is_multiple_of(self.outputs_by) {
+                        6
+                    } else {
+                        4
+                    },
                     lanes: 1,
-                    tokens: 2,
+                    tokens: 4,
                     threads: SHARING,
                 },
             },

@@ -120,7 +120,9 @@ impl Shader {
     /// Whether the text exchanges values within subgroups.
     pub fn needs_subgroups(&self) -> bool {
         let exchanges = |(_, text): &(&str, &str)| *text == "reduction_subgroup";
-        self.name == "linear_shared" || self.choices.iter().any(exchanges)
+        self.name == "linear_shared"
+            || self.constants.contains(&("SHARING", Constant::U32(1)))
+            || self.choices.iter().any(exchanges)
     }
 
     /// The variant's name, as profilers and error messages print it.

@@ -91,13 +91,45 @@ const MUTATIONS: [(&str, &str, &str); 27] = [
     ),
 ];
 
+/// The same of what only [`Prefill::Shared`] runs.
+const SHARED_MUTATIONS: [(&str, &str, &str); 7] = [
+    ("linear_shared", "- ZERO_POINT", "- ZERO_POINT - 0.1"),
+    (
+        "linear_shared",
+        "subgroupBroadcast(x1[2u % 4u]",
+        "subgroupBroadcast(x1[3u % 4u]",
+    ),
+    ("linear_shared", "/ f32(COLS)", "/ f32(COLS + 1u)"),
+    (
+        "linear_shared",
+        "workgroup.z * MAX_WORKGROUPS",
+        "workgroup.z",
+    ),
+    (
+        "attention",
+        "subgroupBroadcast(query0, 3u)",
+        "subgroupBroadcast(query0, 4u)",
+    ),
+    (
+        "attention",
+        "subgroupBroadcast(weight0, 3u)",
+        "subgroupBroadcast(weight0, 4u)",
+    ),
+    (
+        "attention",
+        "SUBSETS * (invocation % 8u)",
+        "SUBSETS * (invocation % 4u)",
+    ),
+];
+
 const CONFIG: fn() -> LlamaConfig = || LlamaConfig {
     layers: 2,
     hidden_size: 64,
     intermediate_size: 96,
     heads: 4,
     kv_heads: 2,
-    head_dim: 16,
+    // As wide as subgroups must be to share attention's loads.
+    head_dim: 32,
     vocab_size: 420,
     context: 160,
     rms_norm_eps: 1e-5,
@@ -164,13 +196,13 @@ fn model(device: &Device) -> Arc<Llama> {
 }
 
 /// Logits after a prompt of several tiles and after each of a few decode steps, and the ids.
-fn run(model: &Arc<Llama>) -> (Vec<f32>, Vec<u32>) {
+fn run(model: &Arc<Llama>, prefill: Prefill) -> (Vec<f32>, Vec<u32>) {
     let options = LaneOptions {
         context: 160,
         variant: Variant {
             // Few lanes, so that the tree in workgroup memory is used at this size too.
             lanes: 2,
-            prefill: Prefill::Tile,
+            prefill,
             cache: CacheFormat::F32,
             ..Variant::PLAIN
         },
@@ -202,19 +234,24 @@ fn a_wrong_constant_in_any_shader_is_found() {
     let Some(gpu) = decode::test_gpu("a_wrong_constant_in_any_shader_is_found") else {
         return;
     };
-    let twin = run(&model(&decode::cpu()));
+    let twin = run(&model(&decode::cpu()), Prefill::Tile);
     let model = model(&gpu);
-    assert!(
-        !differ(&twin, &run(&model)),
-        "the right shaders differ from their twins"
-    );
     let mut unseen = Vec::new();
-    for (shader, from, to) in MUTATIONS {
-        MUTATION.set(Some(Mutation { shader, from, to }));
-        let mutated = run(&model);
-        MUTATION.set(None);
-        if !differ(&twin, &mutated) {
-            unseen.push((shader, from, to));
+    for (prefill, mutations) in [
+        (Prefill::Tile, &MUTATIONS[..]),
+        (Prefill::Shared, &SHARED_MUTATIONS),
+    ] {
+        assert!(
+            !differ(&twin, &run(&model, prefill)),
+            "the right shaders differ from their twins ({prefill:?})"
+        );
+        for &(shader, from, to) in mutations {
+            MUTATION.set(Some(Mutation { shader, from, to }));
+            let mutated = run(&model, prefill);
+            MUTATION.set(None);
+            if !differ(&twin, &mutated) {
+                unseen.push((shader, from, to));
+            }
         }
     }
     assert!(unseen.is_empty(), "went unseen: {unseen:#?}");

@@ -13,17 +13,14 @@ struct Case {
     position: usize,
     active: usize,
     cache: CacheFormat,
+    prefill: Prefill,
 }
 
 impl Case {
     fn variant(&self) -> Variant {
         Variant {
             cache: self.cache,
-            // Each takes rows together in its own number.
-            prefill: match self.position % 2 {
-                0 => Prefill::Tile,
-                _ => Prefill::Direct,
-            },
+            prefill: self.prefill,
             ..Variant::PLAIN
         }
     }
@@ -127,6 +124,7 @@ fn attention_equals_its_twin_and_the_formula() {
         (32, 63, 17),
         (32, 128, 32),
     ];
+    let mut number = 0;
     for (heads, kv_heads) in [(1, 1), (4, 4), (4, 2), (9, 3), (8, 1), (24, 1)] {
         for (at, head_dim) in [4, 8, 20, 32, 64, 128].into_iter().enumerate() {
             // Half of the passes with every head size, the other half with the next.
@@ -137,12 +135,15 @@ fn attention_equals_its_twin_and_the_formula() {
                     head_dim,
                     context: 192,
                 };
+                number += 1;
                 let case = Case {
                     heads,
                     pass_rows,
                     position,
                     active,
                     cache: [CacheFormat::F32, CacheFormat::F16][at / 2 % 2],
+                    // Each takes rows together in its own number; 4.5 passes a head size bring each of them to all.
+                    prefill: [Prefill::Tile, Prefill::Direct, Prefill::Shared][number % 3],
                 };
                 let label = format!("{heads:?}, {active} of {pass_rows} rows at {position}");
                 // Sums over at most 192 positions, and an exp that is good to a few units in the last place.
@@ -180,6 +181,7 @@ fn a_context_longer_than_all_splits_is_covered() {
             position,
             active: 1,
             cache: CacheFormat::F32,
+            prefill: Prefill::Tile,
         };
         same_everywhere(&format!("position {position}"), 1e-5, |device| {
             case.run(device)
