@@ -73,7 +73,7 @@ fn main(
 #repeat d 8
             let key{d} = key_four(at * FOURS + first + {d}u);
 #repeat q QUERIES
-            score{q} += dot(subgroupBroadcast(query{q}, {d}u), key{d});
+            score{q} += dot(subgroupShuffle(query{q}, {d}u), key{d});
 #end
 #end
         }
@@ -132,7 +132,7 @@ fn main(
 #repeat p 8
             let value{p} = value_four((cache + tile + min(block + subset + SUBSETS * {p}u, in_tile - 1u)) * FOURS + four);
 #repeat q QUERIES
-            let weight{q}_{p} = subgroupBroadcast(weight{q}, {p}u);
+            let weight{q}_{p} = subgroupShuffle(weight{q}, {p}u);
             output{q} += weight{q}_{p} * value{p};
             sum{q} += weight{q}_{p};
 #end

@@ -44,9 +44,10 @@ fn main(
 #end
 #end
 #repeat c 32
-        // Column by column: what is live at once fits the registers.
+        // Column by column: what is live at once fits the registers. Shuffles, not broadcasts: a driver may look for the first active
+        // thread at each broadcast.
 #repeat t TOKENS
-        let x{t}_{c} = subgroupBroadcast(x{t}[{c}u % 4u], {c}u / 4u);
+        let x{t}_{c} = subgroupShuffle(x{t}[{c}u % 4u], {c}u / 4u);
 #end
 #repeat r WEIGHT_ROWS
         let w{r}_{c} = one_weight(stored{r}, {c}u) - ZERO_POINT;

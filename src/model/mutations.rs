@@ -96,8 +96,8 @@ const SHARED_MUTATIONS: [(&str, &str, &str); 7] = [
     ("linear_shared", "- ZERO_POINT", "- ZERO_POINT - 0.1"),
     (
         "linear_shared",
-        "subgroupBroadcast(x1[2u % 4u]",
-        "subgroupBroadcast(x1[3u % 4u]",
+        "subgroupShuffle(x1[2u % 4u]",
+        "subgroupShuffle(x1[3u % 4u]",
     ),
     ("linear_shared", "/ f32(COLS)", "/ f32(COLS + 1u)"),
     (
@@ -107,13 +107,13 @@ const SHARED_MUTATIONS: [(&str, &str, &str); 7] = [
     ),
     (
         "attention",
-        "subgroupBroadcast(query0, 3u)",
-        "subgroupBroadcast(query0, 4u)",
+        "subgroupShuffle(query0, 3u)",
+        "subgroupShuffle(query0, 4u)",
     ),
     (
         "attention",
-        "subgroupBroadcast(weight0, 3u)",
-        "subgroupBroadcast(weight0, 4u)",
+        "subgroupShuffle(weight0, 3u)",
+        "subgroupShuffle(weight0, 4u)",
     ),
     (
         "attention",
