@@ -56,9 +56,9 @@ pub(crate) struct BenchOptions {
     /// Write the tables, such as docs/results.md; without it they are printed
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
-    /// Only write the tables, from a JSON file that an earlier run left
+    /// Only write the tables, from a JSON file that an earlier run left; may be given several times
     #[arg(long, value_name = "FILE", conflicts_with_all = ["native", "browser", "peers", "json"])]
-    from: Option<PathBuf>,
+    from: Vec<PathBuf>,
     /// Measure the command that `cargo build` makes instead of building an optimised one, which takes minutes
     #[arg(long)]
     dev: bool,
@@ -89,23 +89,17 @@ pub(crate) enum Shape {
 
 /// Measures what was asked for and writes it down.
 pub(crate) fn run(options: &BenchOptions) -> Result<()> {
-    let report = match &options.from {
-        Some(file) => {
-            let text = std::fs::read_to_string(file)
-                .with_context(|| format!("reading {}", file.display()))?;
-            serde_json::from_str(&text).with_context(|| {
-                format!(
-                    "{} holds no JSON; --json writes such a file",
-                    file.display()
-                )
-            })?
-        }
-        None => measure(options)?,
+    let reports = match options.from.as_slice() {
+        [] => vec![measure(options)?],
+        files => files
+            .iter()
+            .map(|file| earlier(file))
+            .collect::<Result<_>>()?,
     };
-    if let Some(file) = &options.json {
+    if let (Some(file), [report]) = (&options.json, reports.as_slice()) {
         write(file, &format!("{report}\n"))?;
     }
-    let tables = results::markdown(&report);
+    let tables = results::markdown(&reports);
     match &options.markdown {
         Some(file) => write(&at(file), &tables),
         None => {
@@ -113,6 +107,17 @@ pub(crate) fn run(options: &BenchOptions) -> Result<()> {
             Ok(())
         }
     }
+}
+
+fn earlier(file: &Path) -> Result<Value> {
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+    serde_json::from_str(&text).with_context(|| {
+        format!(
+            "{} holds no JSON; --json writes such a file",
+            file.display()
+        )
+    })
 }
 
 fn measure(options: &BenchOptions) -> Result<Value> {

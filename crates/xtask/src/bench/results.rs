@@ -3,27 +3,36 @@
 use serde_json::Value;
 use std::fmt::Write;
 
-/// Everything in `report`, as tables.
-pub(super) fn markdown(report: &Value) -> String {
+/// Everything in `reports`, as tables.
+pub(super) fn markdown(reports: &[Value]) -> String {
     let mut text = format!(
         "# Results\n\nWritten by the bench; do not edit. `cargo xtask bench --help` says what each figure is.\n\n\
-         - command: `{}`\n- machine: {}\n- date: {}\n\n\
          Nothing was measured on: {}Firefox, Safari, phones. A software GPU shows how much work is done, and \
          how much of it waits; it does not show how fast a GPU is.\n\n\
          Weights are random where the source says so: speed and memory do not depend on them. Figures are medians; \
          the compared took turns.\n",
-        words(&report["command"]),
-        words(&report["machine"]),
-        words(&report["date"]),
-        if on_a_gpu(report) { "" } else { "real GPUs, " },
+        if reports.iter().any(on_a_gpu) {
+            ""
+        } else {
+            "real GPUs, "
+        },
     );
-    for run in list(&report["native"]) {
-        native(&mut text, run);
-    }
-    for run in list(&report["browser"]) {
-        browser(&mut text, run);
-        if !run["peers"].is_null() {
-            peers(&mut text, run);
+    for report in reports {
+        let _ = write!(
+            text,
+            "\nCommand: `{}`\nMachine: {}; {}\n",
+            words(&report["command"]),
+            words(&report["machine"]),
+            words(&report["date"]),
+        );
+        for run in list(&report["native"]) {
+            native(&mut text, run);
+        }
+        for run in list(&report["browser"]) {
+            browser(&mut text, run);
+            if !run["peers"].is_null() {
+                peers(&mut text, run);
+            }
         }
     }
     text
@@ -161,7 +170,7 @@ fn peers(text: &mut String, run: &Value) {
     let _ = write!(
         text,
         "\n### Beside other engines, {}\n\nThe same browser, shape and bits (4, in blocks of 32, embedding and head too), \
-         each engine's own random weights and default settings. wllama's times are its own; its batch on WebGPU is 64, \
+         each engine's own random weights and default settings; in brackets, how many times as fast the first row is. wllama's times are its own; its batch on WebGPU is 64, \
          because it gives up after 30 s of waiting. Each engine had a browser of its own and all were open.\n\n",
         adapter(run),
     );
@@ -193,21 +202,30 @@ fn peers(text: &mut String, run: &Value) {
         .map(str::to_owned),
     );
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
-    let body = rows().map(|row| {
-        let mut cells = vec![
-            words(&row["name"]),
-            words(&row["version"]),
-            number(&row["decodeTokensPerSecond"], 1.0, 2),
-        ];
-        cells.extend(list(&row["prefill"]).map(|of| number(&of["tokensPerSecond"], 1.0, 1)));
-        cells.extend([
-            number(&row["launchesPerToken"], 1.0, 0),
-            number(&row["loadMs"], 1.0, 0),
-            number(&row["memory"]["rendererBytes"], 1e-6, 0),
-            number(&row["memory"]["gpuProcessBytes"], 1e-6, 0),
-        ]);
-        cells
-    });
+    let first = rows().next().unwrap_or(&Value::Null);
+    let body =
+        rows().map(|row| {
+            let mut cells = vec![
+                words(&row["name"]),
+                words(&row["version"]),
+                beside(
+                    &first["decodeTokensPerSecond"],
+                    &row["decodeTokensPerSecond"],
+                    2,
+                ),
+            ];
+            let ours = list(&first["prefill"]);
+            cells.extend(ours.zip(list(&row["prefill"])).map(|(ours, theirs)| {
+                beside(&ours["tokensPerSecond"], &theirs["tokensPerSecond"], 1)
+            }));
+            cells.extend([
+                number(&row["launchesPerToken"], 1.0, 0),
+                number(&row["loadMs"], 1.0, 0),
+                number(&row["memory"]["rendererBytes"], 1e-6, 0),
+                number(&row["memory"]["gpuProcessBytes"], 1e-6, 0),
+            ]);
+            cells
+        });
     table(text, &header, body);
     let _ = writeln!(
         text,
@@ -257,6 +275,15 @@ fn number(value: &Value, scale: f64, decimals: usize) -> String {
     }
 }
 
+/// A speed, and how many times as fast ours is.
+fn beside(ours: &Value, theirs: &Value, decimals: usize) -> String {
+    let ratio = ours.as_f64().zip(theirs.as_f64()).filter(|(a, b)| a != b);
+    match ratio {
+        Some((ours, theirs)) => format!("{theirs:.decimals$} ({:.1} x)", ours / theirs),
+        None => number(theirs, 1.0, decimals),
+    }
+}
+
 fn sum(a: &Value, b: &Value) -> String {
     let sum = a.as_f64().zip(b.as_f64()).map(|(a, b)| a + b);
     number(&sum.into(), 1e-6, 1)
@@ -290,7 +317,7 @@ mod tests {
             "native": [{ "plans": [{ "plan": "full", "decode": [{ "context": 16 }], "prefill": [{}] }] }],
             "browser": [{ "decode": [decode], "prefill": [{}], "peers": { "rows": [peer] } }],
         });
-        let text = markdown(&report);
+        let text = markdown(&[report]);
         let mut cells = None;
         for line in text.lines() {
             let count = line.starts_with('|').then(|| line.matches('|').count());
@@ -301,6 +328,13 @@ mod tests {
             cells = count;
         }
         assert!(text.contains("| full | 16 | 2.50 |"), "{text}");
+    }
+
+    #[test]
+    fn a_peer_s_speed_stands_beside_ours() {
+        assert_eq!(beside(&json!(21.0), &json!(1.75), 2), "1.75 (12.0 x)");
+        assert_eq!(beside(&json!(21.0), &json!(21.0), 2), "21.00");
+        assert_eq!(beside(&json!(21.0), &Value::Null, 2), "-");
     }
 
     #[test]
