@@ -38,7 +38,10 @@ export async function measureOurs(engine, { plans, contexts, prompts, tokens, ru
   return { bandwidth, decode, prefill };
 }
 
-/** Several engines side by side, ours first: prompts of each length, then decoding after the first of them. */
+/**
+ * Several engines side by side, ours first: prompts of each length, then decoding after the first of them. Before each, all load
+ * anew: some keep gigabytes more after every prompt.
+ */
 export async function compare(engines, { prompts, tokens, runs }) {
   const random = ids(engines[0].loaded.pack.vocabSize);
   const rows = engines.map(({ name }) => ({ name, prefill: [] }));
@@ -47,7 +50,10 @@ export async function compare(engines, { prompts, tokens, runs }) {
     const samples = await inTurn(engines, runs, (engine) =>
       engine.run({ plan: "full", ids: random(length), newTokens: 1 }),
     );
-    for (const engine of engines) row(engine).prefill.push(prefillRow(length, samples.get(engine)));
+    for (const engine of engines) {
+      row(engine).prefill.push(prefillRow(length, samples.get(engine)));
+      await engine.visit();
+    }
   }
   const samples = await inTurn(engines, runs, async (engine) => {
     const before = await engine.counts();
