@@ -8,6 +8,7 @@ pub mod chat;
 pub mod checkpoint;
 pub mod config;
 pub mod decode;
+pub mod dense;
 pub mod eval;
 pub mod kernels;
 pub mod model;

@@ -1,6 +1,10 @@
 //! A layer plan: which of a checkpoint's layers run, in their order. Full and half depth differ in nothing else.
 
+mod sublayers;
+
 use serde::{Deserialize, Serialize};
+
+pub use self::sublayers::SublayerPlan;
 
 /// The layers that run: strictly increasing, at least one, each below the checkpoint's count (the constructors see to it).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -51,6 +55,16 @@ pub enum PlanError {
         dropped: usize,
         /// Layers there are.
         layers: usize,
+    },
+    /// A sublayer of a layer that does not run.
+    #[error(
+        "plan `{plan}`: layer {layer} does not run, so nothing of it can be muted; take it from one of the lists"
+    )]
+    MutedTwice {
+        /// Plan name.
+        plan: String,
+        /// The layer.
+        layer: usize,
     },
     /// A name that cannot be shown or typed.
     #[error("plan: a name has 1 to 64 printable characters, found {found:?}")]
