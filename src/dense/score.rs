@@ -49,9 +49,11 @@ struct Batch<'t> {
 struct Sequence<'t> {
     /// All but the last token, which predicts nothing.
     ids: Vec<u32>,
-    /// The requests, and where the continuation's first prediction stands.
-    asked: Vec<(usize, usize, &'t [u32])>,
+    asked: Vec<Asked<'t>>,
 }
+
+/// The request's number, where its first prediction stands in the sequence, and the tokens expected from there on.
+type Asked<'t> = (usize, usize, &'t [u32]);
 
 /// A row of a batch's stream, (sequence * longest + position), and the token that is expected after it.
 struct Row {
@@ -251,7 +253,7 @@ impl Batch<'_> {
 
 /// Groups requests by what is read, and sequences of like length into batches of at most `budget` positions (or one sequence).
 fn batches<'t>(requests: &[Continuation<'t>], budget: usize) -> Result<Vec<Batch<'t>>, DenseError> {
-    let mut sequences: BTreeMap<Vec<u32>, Vec<(usize, usize, &[u32])>> = BTreeMap::new();
+    let mut sequences: BTreeMap<Vec<u32>, Vec<Asked>> = BTreeMap::new();
     for (index, (context, continuation)) in requests.iter().enumerate() {
         if context.is_empty() {
             return Err(DenseError::Empty { sequence: index });

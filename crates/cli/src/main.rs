@@ -2,6 +2,9 @@
 
 mod bench;
 mod chat;
+// Its first verbs are on their way.
+#[allow(dead_code)]
+mod conduct;
 mod generate;
 mod inspect;
 mod model;
