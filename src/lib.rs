@@ -15,5 +15,6 @@ pub mod model;
 pub mod pack;
 pub mod plan;
 pub mod quant;
+pub mod scan;
 pub mod tokenizer;
 pub mod weights;
