@@ -1,10 +1,10 @@
 //! `halfdepth`: packs, inspects, serves and runs models at full and at half depth.
 
 mod bench;
+mod chart;
 mod chat;
-// Its first verbs are on their way.
-#[allow(dead_code)]
 mod conduct;
+mod dense;
 mod generate;
 mod inspect;
 mod model;
@@ -12,6 +12,7 @@ mod open;
 mod pack;
 mod random;
 mod sampling;
+mod scan;
 mod serve;
 
 use clap::{Parser, Subcommand};
@@ -38,6 +39,8 @@ enum Verb {
     Random(random::Args),
     /// Measures a pack on this machine: decoding, prefill, loading, memory.
     Bench(bench::Args),
+    /// Measures how far each block of layers turns the residual stream.
+    Scan(scan::Args),
     /// Serves a pack to a page, with ranges and CORS.
     Serve(serve::Args),
 }
@@ -54,6 +57,7 @@ fn main() -> std::process::ExitCode {
         Verb::Chat(args) => chat::run(&args),
         Verb::Random(args) => random::run(&args),
         Verb::Bench(args) => bench::run(&args),
+        Verb::Scan(args) => scan::run(&args),
         Verb::Serve(args) => serve::run(&args),
     };
     match result {
