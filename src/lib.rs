@@ -9,6 +9,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod decode;
 pub mod dense;
+mod draws;
 pub mod eval;
 pub mod kernels;
 pub mod model;

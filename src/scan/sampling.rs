@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ScanError;
+use crate::draws::distinct;
 
 /// Which runs of a text are read. No begin token is put before them: a run is a piece out of the middle of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,37 +46,6 @@ pub fn draw(
     Ok(picked.into_iter().map(run).collect())
 }
 
-/// `count` of the numbers below `below`, rising, each set equally likely (Floyd's algorithm).
-pub(crate) fn distinct(below: usize, count: usize, seed: u64) -> Vec<usize> {
-    let mut random = SplitMix(seed);
-    let mut picked = std::collections::BTreeSet::new();
-    for last in below - count..below {
-        let candidate = random.below(last as u64 + 1) as usize;
-        if !picked.insert(candidate) {
-            picked.insert(last);
-        }
-    }
-    picked.into_iter().collect()
-}
-
-/// SplitMix64: ten lines that give the same numbers everywhere and for ever, which is all that is asked of them here.
-pub(crate) struct SplitMix(pub(crate) u64);
-
-impl SplitMix {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `bound`. The product's high word favours no number by more than `bound` in 2^64.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,21 +64,6 @@ mod tests {
         );
         let all = draw(&text, 10, 10, Sampling::Random, 1).expect("runs");
         assert_eq!(all.concat(), (0..100).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn every_run_is_drawn_equally_often() {
-        let mut counts = [0; 6];
-        for seed in 0..3000 {
-            for run in distinct(6, 2, seed) {
-                counts[run] += 1;
-            }
-        }
-        // 1,000 expected, standard deviation 26: five of them.
-        assert!(
-            counts.iter().all(|count| (870..1130).contains(count)),
-            "{counts:?}"
-        );
     }
 
     #[test]

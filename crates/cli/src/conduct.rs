@@ -1,7 +1,7 @@
 //! How every verb behaves: flags they share, and files written whole or not at all.
 
 use std::fs::File;
-use std::io::{BufWriter, ErrorKind, Write};
+use std::io::{BufWriter, ErrorKind, Read, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -55,6 +55,25 @@ pub(crate) fn write_whole_with(
         };
         anyhow::Error::new(error).context(format!("cannot write {}{way_out}", path.display()))
     })
+}
+
+/// Reads a file that a person or a verb made, which is never large.
+///
+/// # Errors
+/// It cannot be read, or is larger than any real one.
+pub(crate) fn read_at_most(path: &Path, limit: usize) -> Result<Vec<u8>> {
+    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let mut bytes = Vec::new();
+    file.take(limit as u64 + 1)
+        .read_to_end(&mut bytes)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    if bytes.len() > limit {
+        bail!(
+            "{} has more than {limit} bytes; is it the right file?",
+            path.display()
+        );
+    }
+    Ok(bytes)
 }
 
 /// Makes the folder that a file is to be written to.

@@ -10,6 +10,7 @@ mod inspect;
 mod model;
 mod open;
 mod pack;
+mod plan;
 mod random;
 mod sampling;
 mod scan;
@@ -41,6 +42,8 @@ enum Verb {
     Bench(bench::Args),
     /// Measures how far each block of layers turns the residual stream.
     Scan(scan::Args),
+    /// Chooses the layers that are to go, and says what that would save.
+    Plan(plan::Args),
     /// Serves a pack to a page, with ranges and CORS.
     Serve(serve::Args),
 }
@@ -58,6 +61,7 @@ fn main() -> std::process::ExitCode {
         Verb::Random(args) => random::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Scan(args) => scan::run(&args),
+        Verb::Plan(args) => plan::run(&args),
         Verb::Serve(args) => serve::run(&args),
     };
     match result {

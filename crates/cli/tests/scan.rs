@@ -258,8 +258,8 @@ fn memory_holds_one_layer_and_never_the_whole_table() {
         ..DEEP
     };
     let peak = measure(&shape, "4", folder.path());
-    // The program itself, two cores' work on a few samples, the layer: 44 MiB are seen.
-    assert!(peak < 100 << 20, "{peak}");
+    // The program itself, two cores' work on a few samples, the layer: 77 MiB are seen.
+    assert!(peak < 140 << 20, "{peak}");
 }
 
 #[cfg(target_os = "linux")]
