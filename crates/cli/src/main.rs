@@ -1,6 +1,7 @@
 //! `halfdepth`: packs, inspects, serves and runs models at full and at half depth.
 
 mod bench;
+mod budget;
 mod chat;
 // Its first verbs are on their way.
 #[allow(dead_code)]
@@ -38,6 +39,8 @@ enum Verb {
     Random(random::Args),
     /// Measures a pack on this machine: decoding, prefill, loading, memory.
     Bench(bench::Args),
+    /// Reckons what a model takes: parameters, bytes, FLOPs, cache, speed; full and half side by side.
+    Budget(budget::Args),
     /// Serves a pack to a page, with ranges and CORS.
     Serve(serve::Args),
 }
@@ -54,6 +57,7 @@ fn main() -> std::process::ExitCode {
         Verb::Chat(args) => chat::run(&args),
         Verb::Random(args) => random::run(&args),
         Verb::Bench(args) => bench::run(&args),
+        Verb::Budget(args) => budget::run(&args),
         Verb::Serve(args) => serve::run(&args),
     };
     match result {
