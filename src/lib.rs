@@ -16,6 +16,7 @@ pub mod model;
 pub mod pack;
 pub mod plan;
 pub mod quant;
+pub mod scan;
 pub mod shapes;
 pub mod tokenizer;
 pub mod weights;

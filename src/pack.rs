@@ -129,4 +129,12 @@ pub enum PackError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A file could not be read.
+    #[error("pack: {file} could not be read: {source}")]
+    Read {
+        /// File name.
+        file: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
 }

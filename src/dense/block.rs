@@ -174,7 +174,7 @@ pub(super) fn rms_norm(x: Tensor<2>, gamma: Tensor<1>, eps: f32) -> Tensor<2> {
 }
 
 /// Values of this shape on the device, in f32 whatever the device would choose.
-pub(super) fn tensor<const D: usize>(
+pub(crate) fn tensor<const D: usize>(
     values: Vec<f32>,
     shape: [usize; D],
     device: &Device,

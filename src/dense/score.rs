@@ -292,7 +292,7 @@ fn ints(values: impl Iterator<Item = i32>, model: &Dense) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::new(values, [len]), (model.device(), DType::I32))
 }
 
-fn read_floats<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, DenseError> {
+pub(crate) fn read_floats<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, DenseError> {
     tensor
         .try_into_vec_as()
         .map_err(|error| DenseError::Device {

@@ -2,10 +2,10 @@
 
 mod bench;
 mod budget;
+mod chart;
 mod chat;
-// Its first verbs are on their way.
-#[allow(dead_code)]
 mod conduct;
+mod dense;
 mod generate;
 mod inspect;
 mod model;
@@ -13,6 +13,7 @@ mod open;
 mod pack;
 mod random;
 mod sampling;
+mod scan;
 mod serve;
 
 use clap::{Parser, Subcommand};
@@ -41,6 +42,8 @@ enum Verb {
     Bench(bench::Args),
     /// Reckons what a model takes: parameters, bytes, FLOPs, cache, speed; full and half side by side.
     Budget(budget::Args),
+    /// Measures how far each block of layers turns the residual stream.
+    Scan(scan::Args),
     /// Serves a pack to a page, with ranges and CORS.
     Serve(serve::Args),
 }
@@ -58,6 +61,7 @@ fn main() -> std::process::ExitCode {
         Verb::Random(args) => random::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Budget(args) => budget::run(&args),
+        Verb::Scan(args) => scan::run(&args),
         Verb::Serve(args) => serve::run(&args),
     };
     match result {
