@@ -16,6 +16,7 @@ pub use self::manifest::{
     Evaluation, File, FileInfo, Manifest, PackFormats, Role, Source, VERSION,
 };
 pub use self::random::write_random;
+pub use self::shard::ShardBytes;
 pub use self::stream::{FileStream, Piece};
 pub use self::write::{PackOptions, write};
 
