@@ -4,15 +4,20 @@
 //! and runs the layers of a [`plan`]; [`decode`] turns token ids into text. The library opens no file and no socket.
 //! `ARCHITECTURE.md` is the map.
 
+pub mod budget;
 pub mod chat;
 pub mod checkpoint;
 pub mod config;
 pub mod decode;
+pub mod dense;
+mod draws;
 pub mod eval;
 pub mod kernels;
 pub mod model;
 pub mod pack;
 pub mod plan;
 pub mod quant;
+pub mod scan;
+pub mod shapes;
 pub mod tokenizer;
 pub mod weights;

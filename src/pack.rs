@@ -16,6 +16,7 @@ pub use self::manifest::{
     Evaluation, File, FileInfo, Manifest, PackFormats, Role, Source, VERSION,
 };
 pub use self::random::write_random;
+pub use self::shard::ShardBytes;
 pub use self::stream::{FileStream, Piece};
 pub use self::write::{PackOptions, write};
 
@@ -123,6 +124,14 @@ pub enum PackError {
     /// A file could not be stored.
     #[error("pack: {file} could not be written: {source}")]
     Write {
+        /// File name.
+        file: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file could not be read.
+    #[error("pack: {file} could not be read: {source}")]
+    Read {
         /// File name.
         file: String,
         /// What the system said.

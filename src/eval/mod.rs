@@ -4,7 +4,7 @@ mod search;
 
 use crate::decode::{DecodeError, Lane};
 
-pub use search::best_plan;
+pub use search::{best_plan, exchange, greedy};
 
 /// Cross-entropy in nats a token, over disjoint windows of `window` predictions, each after the begin token alone.
 ///

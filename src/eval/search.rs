@@ -9,11 +9,19 @@ pub fn best_plan<E>(
     keep: usize,
     mut loss: impl FnMut(&[usize]) -> Result<f64, E>,
 ) -> Result<(Vec<usize>, f64), E> {
-    let mut best: Vec<usize> = (0..layers).collect();
-    let mut least = loss(&best)?;
-    while best.len() > keep.max(1) {
-        (best, least) = least_of(without_one(&best), &mut loss)?;
-    }
+    let found = greedy(layers, keep, &mut loss)?.pop();
+    exchange(layers, found.unwrap_or_default(), loss)
+}
+
+/// Exchanges single kept layers for dropped ones while that lowers the loss.
+///
+/// # Errors
+/// What `loss` returns.
+pub fn exchange<E>(
+    layers: usize,
+    (mut best, mut least): (Vec<usize>, f64),
+    mut loss: impl FnMut(&[usize]) -> Result<f64, E>,
+) -> Result<(Vec<usize>, f64), E> {
     loop {
         let (candidate, candidate_loss) = least_of(exchanged(&best, layers), &mut loss)?;
         if candidate.is_empty() || candidate_loss >= least {
@@ -21,6 +29,26 @@ pub fn best_plan<E>(
         }
         (best, least) = (candidate, candidate_loss);
     }
+}
+
+/// Takes layers out one at a time, each time the one whose loss is least, measured anew (arXiv 2402.09025): the layers that are left
+/// and their loss, from the whole model on.
+///
+/// # Errors
+/// What `loss` returns.
+pub fn greedy<E>(
+    layers: usize,
+    keep: usize,
+    mut loss: impl FnMut(&[usize]) -> Result<f64, E>,
+) -> Result<Vec<(Vec<usize>, f64)>, E> {
+    let mut best: Vec<usize> = (0..layers).collect();
+    let mut path = vec![(best.clone(), loss(&best)?)];
+    while best.len() > keep.max(1) {
+        let removed = least_of(without_one(&best), &mut loss)?;
+        best.clone_from(&removed.0);
+        path.push(removed);
+    }
+    Ok(path)
 }
 
 fn least_of<E>(

@@ -8,6 +8,7 @@ use super::write::{Parts, Texts, write_parts};
 use super::{Manifest, PackError, PackOptions};
 use crate::checkpoint::SpecialTexts;
 use crate::config::LlamaConfig;
+use crate::draws::SplitMix;
 use crate::quant::{Format, Packed};
 use crate::weights::{HeadWeights, LayerWeights, WeightsError};
 
@@ -79,19 +80,16 @@ impl Parts for Random {
 impl Random {
     /// The numbers of one part, whichever others were drawn before.
     fn words(&self, part: u64) -> Words {
-        Words(Words(self.seed).next() ^ Words(part).next())
+        Words(SplitMix(SplitMix(self.seed).next() ^ SplitMix(part).next()))
     }
 }
 
-/// SplitMix64 (Steele, Lea and Flood 2014): packed words come straight from it, which is why a pack takes seconds.
-struct Words(u64);
+/// Packed words come straight from the generator, which is why a pack takes seconds.
+struct Words(SplitMix);
 
 impl Words {
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.next()
     }
 
     /// In 0..1.

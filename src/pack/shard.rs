@@ -7,6 +7,7 @@ use std::vec::IntoIter;
 use half::f16;
 use serde::{Deserialize, Serialize};
 
+use super::PackFormats;
 use crate::config::LlamaConfig;
 use crate::quant::{Format, Packed};
 use crate::weights::{HeadWeights, LayerFormats, LayerWeights};
@@ -44,12 +45,7 @@ pub(super) trait Content: Sized {
 
     /// Bytes of the whole shard.
     fn byte_count(config: &LlamaConfig, formats: Self::Formats) -> u64 {
-        let parts = Self::parts(config, formats);
-        parts
-            .iter()
-            .flat_map(Part::sections)
-            .map(|section| section.padded_bytes())
-            .sum()
+        bytes(&Self::parts(config, formats))
     }
 }
 
@@ -232,6 +228,56 @@ impl Content for HeadWeights {
             },
         })
     }
+}
+
+/// Bytes of a pack's weight files, from the shape alone: what [`super::write`] writes, manifest and tokenizer apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShardBytes {
+    /// The embedding.
+    pub embedding: u64,
+    /// Of one layer: attention and the norm before it.
+    pub attention: u64,
+    /// Of one layer: MLP and the norm before it.
+    pub mlp: u64,
+    /// The final norm and, when not tied, the head.
+    pub head: u64,
+}
+
+impl ShardBytes {
+    /// Of this shape in these formats.
+    pub fn of(config: &LlamaConfig, formats: PackFormats) -> Self {
+        let layer = LayerWeights::parts(
+            config,
+            LayerFormats {
+                qkv: formats.layers,
+                output: formats.layers,
+                gate_up: formats.layers,
+                down: formats.layers,
+            },
+        );
+        let (attention, mlp) = layer.split_at(ATTENTION_PARTS);
+        let embedding = formats.embedding;
+        let head = (!config.tied_head).then_some(formats.head);
+        Self {
+            embedding: bytes(&Packed::parts(config, EmbeddingFormats { embedding })),
+            attention: bytes(attention),
+            mlp: bytes(mlp),
+            head: bytes(&HeadWeights::parts(config, HeadFormats { head })),
+        }
+    }
+
+    /// Of one layer's file.
+    pub fn layer(&self) -> u64 {
+        self.attention + self.mlp
+    }
+}
+
+/// Of a layer's parts the first: norm, qkv, output.
+const ATTENTION_PARTS: usize = 3;
+
+fn bytes(parts: &[Part]) -> u64 {
+    let sections = parts.iter().flat_map(Part::sections);
+    sections.map(|section| section.padded_bytes()).sum()
 }
 
 pub(super) struct Writer {

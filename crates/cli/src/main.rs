@@ -1,14 +1,20 @@
 //! `halfdepth`: packs, inspects, serves and runs models at full and at half depth.
 
 mod bench;
+mod budget;
+mod chart;
 mod chat;
+mod conduct;
+mod dense;
 mod generate;
 mod inspect;
 mod model;
 mod open;
 mod pack;
+mod plan;
 mod random;
 mod sampling;
+mod scan;
 mod serve;
 
 use clap::{Parser, Subcommand};
@@ -35,6 +41,12 @@ enum Verb {
     Random(random::Args),
     /// Measures a pack on this machine: decoding, prefill, loading, memory.
     Bench(bench::Args),
+    /// Reckons what a model takes: parameters, bytes, FLOPs, cache, speed; full and half side by side.
+    Budget(budget::Args),
+    /// Measures how far each block of layers turns the residual stream.
+    Scan(scan::Args),
+    /// Chooses the layers that are to go, and says what that would save.
+    Plan(plan::Args),
     /// Serves a pack to a page, with ranges and CORS.
     Serve(serve::Args),
 }
@@ -51,6 +63,9 @@ fn main() -> std::process::ExitCode {
         Verb::Chat(args) => chat::run(&args),
         Verb::Random(args) => random::run(&args),
         Verb::Bench(args) => bench::run(&args),
+        Verb::Budget(args) => budget::run(&args),
+        Verb::Scan(args) => scan::run(&args),
+        Verb::Plan(args) => plan::run(&args),
         Verb::Serve(args) => serve::run(&args),
     };
     match result {

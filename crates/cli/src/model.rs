@@ -1,6 +1,6 @@
 //! In: a model's path and how to run it. Out: the model on a device, its tokenizer and its plans.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,17 +9,19 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use halfdepth::chat::{ChatTemplate, Message};
 use halfdepth::checkpoint::Checkpoint;
+use halfdepth::config::LlamaConfig;
 use halfdepth::decode::{self, Device, GpuInfo, Lane, LaneOptions};
 use halfdepth::kernels::Variant;
 use halfdepth::model::{Llama, LlamaBuilder, Loader};
 use halfdepth::pack::Manifest;
-use halfdepth::plan::LayerPlan;
+use halfdepth::plan::{LayerPlan, MAX_PLAN_BYTES, PlanFile};
 use halfdepth::quant::Format;
 use halfdepth::tokenizer::Tokenizer;
 use halfdepth::weights::{FormatChoice, HeadWeights, LayerWeights, embedding_from_checkpoint};
 use indicatif::{ProgressBar, ProgressStyle};
 use pollster::block_on;
 
+use crate::conduct::read_at_most;
 use crate::open::{self, Source};
 
 /// Bytes of a file that are read, hashed and on their way to the device before the next are touched.
@@ -30,7 +32,7 @@ const CHUNK_BYTES: usize = 1 << 20;
 pub(crate) struct ModelArgs {
     /// A Hugging Face folder, a .gguf file, or a pack
     pub(crate) model: PathBuf,
-    /// A plan of the pack, or `full` or `half` (the simple half: the deepest layers but the last left out)
+    /// A plan of the pack, or `full` or `half` (the simple half: the deepest layers but the last left out), or a file that `halfdepth plan` wrote
     #[arg(long, conflicts_with = "drop")]
     pub(crate) plan: Option<String>,
     /// Layers to leave out, counted from 0: `--drop 4,5,6`
@@ -109,7 +111,7 @@ impl ModelArgs {
             }
         };
         tokenizer.fits(model.config().vocab_size)?;
-        let plan = self.choose_plan(&source, model.config().layers)?;
+        let plan = self.choose_plan(&source, model.config())?;
         let options = LaneOptions {
             context: self.context,
             variant: gpu.checked(self.variant.unwrap_or_else(|| gpu.variant()))?,
@@ -126,20 +128,38 @@ impl ModelArgs {
         })
     }
 
-    fn choose_plan(&self, source: &Source, layers: usize) -> Result<LayerPlan> {
+    fn choose_plan(&self, source: &Source, config: &LlamaConfig) -> Result<LayerPlan> {
+        let layers = config.layers;
         if !self.drop.is_empty() {
             return Ok(LayerPlan::without(layers, &self.drop)?);
         }
         let name = self.plan.as_deref().unwrap_or("full");
+        if let Some(file) = plan_file(name, config)? {
+            return Ok(file.whole_layers()?);
+        }
         match (source, name) {
             (Source::Pack(_, manifest), name) => Ok(manifest.plan(name)?),
             (_, "full") => Ok(LayerPlan::full(layers)?),
             (_, "half") => Ok(LayerPlan::simple(layers, layers / 2)?),
             _ => bail!(
-                "a checkpoint has the plans `full` and `half`; leave layers out by number with --drop"
+                "a checkpoint has the plans `full` and `half`; name a file that `halfdepth plan` wrote, or leave layers out by number with --drop"
             ),
         }
     }
+}
+
+/// The plan file that `--plan` names, checked against the model's shape; `None` where it names a plan. A file ends in `.json`
+/// or has its folder before it, so that no plan's name is taken for one.
+pub(crate) fn plan_file(name: &str, config: &LlamaConfig) -> Result<Option<PlanFile>> {
+    let path = Path::new(name);
+    let is_file = name.ends_with(".json") || path.components().count() > 1;
+    if !is_file {
+        return Ok(None);
+    }
+    let file = PlanFile::parse(&read_at_most(path, MAX_PLAN_BYTES)?)
+        .with_context(|| format!("cannot use {}", path.display()))?;
+    file.fits(config)?;
+    Ok(Some(file))
 }
 
 impl DeviceChoice {

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::{Args as ClapArgs, ValueEnum};
-use halfdepth::config::{LlamaConfig, Rope, RopeScaling};
+use clap::Args as ClapArgs;
 use halfdepth::pack::{PackOptions, Source, write_random};
+use halfdepth::shapes::Shape;
 
 use crate::model::progress;
 use crate::pack::{Bits, default_plans, put};
@@ -13,7 +13,8 @@ use crate::pack::{Bits, default_plans, put};
 /// Writes a pack of random weights.
 #[derive(ClapArgs)]
 pub(crate) struct Args {
-    /// Whose shape
+    /// Whose shape: llama-3.2-1b, smollm2-135m, …; a wrong name lists them
+    #[arg(value_parser = known_shape)]
     shape: Shape,
     /// The pack's folder; made if it is not there
     #[arg(short, long)]
@@ -29,88 +30,11 @@ pub(crate) struct Args {
     embedding: Bits,
 }
 
-/// A published model, by its sizes alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Shape {
-    /// 30 layers of 576, tied.
-    #[value(name = "smollm2-135m")]
-    SmolLm2_135M,
-    /// 16 layers of 2048, tied.
-    #[value(name = "llama-3.2-1b")]
-    Llama32_1B,
-    /// 32 layers of 4096.
-    #[value(name = "llama-3.1-8b")]
-    Llama31_8B,
-}
-
-impl Shape {
-    fn name(self) -> String {
-        self.to_possible_value()
-            .map_or_else(String::new, |value| value.get_name().to_string())
-    }
-
-    fn config(self) -> LlamaConfig {
-        let llama3 = |factor| Rope {
-            theta: 500_000.0,
-            scaling: RopeScaling::Llama3 {
-                factor,
-                low_freq_factor: 1.0,
-                high_freq_factor: 4.0,
-                original_context: 8192,
-            },
-        };
-        match self {
-            Self::SmolLm2_135M => LlamaConfig {
-                hidden_size: 576,
-                intermediate_size: 1536,
-                layers: 30,
-                heads: 9,
-                kv_heads: 3,
-                head_dim: 64,
-                vocab_size: 49_152,
-                context: 8192,
-                rms_norm_eps: 1e-5,
-                rope: Rope {
-                    theta: 100_000.0,
-                    scaling: RopeScaling::None,
-                },
-                tied_head: true,
-                bos_token: Some(1),
-                eos_tokens: vec![2],
-            },
-            Self::Llama32_1B => LlamaConfig {
-                hidden_size: 2048,
-                intermediate_size: 8192,
-                layers: 16,
-                heads: 32,
-                kv_heads: 8,
-                head_dim: 64,
-                vocab_size: 128_256,
-                context: 131_072,
-                rms_norm_eps: 1e-5,
-                rope: llama3(32.0),
-                tied_head: true,
-                bos_token: Some(128_000),
-                eos_tokens: vec![128_001, 128_008, 128_009],
-            },
-            Self::Llama31_8B => LlamaConfig {
-                hidden_size: 4096,
-                intermediate_size: 14_336,
-                layers: 32,
-                head_dim: 128,
-                rope: llama3(8.0),
-                tied_head: false,
-                ..Self::Llama32_1B.config()
-            },
-        }
-    }
-}
-
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<()> {
     std::fs::create_dir_all(&args.output)
         .with_context(|| format!("cannot make {}", args.output.display()))?;
-    let (config, name) = (args.shape.config(), args.shape.name());
+    let (config, name) = (args.shape.config(), args.shape.name);
     let options = PackOptions {
         name: format!("{name}, random weights"),
         source: Source {
@@ -139,4 +63,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         manifest.files().len() + 1
     );
     Ok(())
+}
+
+fn known_shape(name: &str) -> Result<Shape, String> {
+    Shape::named(name).ok_or_else(|| format!("the shapes known are {}", Shape::names()))
 }

@@ -1,6 +1,16 @@
 //! A layer plan: which of a checkpoint's layers run, in their order. Full and half depth differ in nothing else.
 
+mod file;
+mod prediction;
+mod strategy;
+mod sublayers;
+
 use serde::{Deserialize, Serialize};
+
+pub use self::file::{MAX_PLAN_BYTES, PlanFile, PlannedModel, Removal, Search};
+pub use self::prediction::Prediction;
+pub use self::strategy::{Strategy, influence, random, similarity, sublayer};
+pub use self::sublayers::SublayerPlan;
 
 /// The layers that run: strictly increasing, at least one, each below the checkpoint's count (the constructors see to it).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -51,6 +61,52 @@ pub enum PlanError {
         dropped: usize,
         /// Layers there are.
         layers: usize,
+    },
+    /// A sublayer of a layer that does not run.
+    #[error(
+        "plan `{plan}`: layer {layer} does not run, so nothing of it can be muted; take it from one of the lists"
+    )]
+    MutedTwice {
+        /// Plan name.
+        plan: String,
+        /// The layer.
+        layer: usize,
+    },
+    /// Not a plan file, or a damaged one.
+    #[error("plan: this is no plan made by `halfdepth plan` ({reason}); make it again")]
+    NotAPlan {
+        /// What is wrong.
+        reason: String,
+    },
+    /// Made for another version of this program.
+    #[error("plan: the file has format version {found}, this program reads version {known}; {}", if found > known { "update halfdepth" } else { "make the plan again" })]
+    Version {
+        /// Version in the file.
+        found: u64,
+        /// The version this code reads.
+        known: u64,
+    },
+    /// A plan for a model of another shape.
+    #[error(
+        "plan `{plan}` is for {model}, which has {layers} layers and another shape than this model of {found}; make a plan from a scan of this one"
+    )]
+    OtherModel {
+        /// Plan name.
+        plan: String,
+        /// The model it is for.
+        model: String,
+        /// Layers of that.
+        layers: usize,
+        /// Layers of this.
+        found: usize,
+    },
+    /// Muted sublayers where whole layers are wanted.
+    #[error(
+        "plan `{plan}` mutes single attentions and MLPs, which a pack, a GGUF file or a Hugging Face folder cannot hold; use a plan of whole layers"
+    )]
+    Sublayers {
+        /// Plan name.
+        plan: String,
     },
     /// A name that cannot be shown or typed.
     #[error("plan: a name has 1 to 64 printable characters, found {found:?}")]

@@ -1,0 +1,121 @@
+//! In: a path. Out: a checkpoint or a pack as a source of f32 weights, its tokenizer, and what it is called.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use halfdepth::checkpoint::Checkpoint;
+use halfdepth::dense::{DenseSource, PackSource};
+use halfdepth::pack::{Manifest, PackError, Role};
+use halfdepth::tokenizer::Tokenizer;
+use sha2::{Digest, Sha256};
+
+use crate::open::{self, Source};
+
+/// A model to be measured.
+pub(crate) struct Model {
+    name: String,
+    weights: Weights,
+}
+
+type Read = Box<dyn Fn(&str) -> Result<&'static [u8], PackError> + Sync>;
+
+enum Weights {
+    Checkpoint(Box<Checkpoint<'static>>),
+    Pack {
+        folder: std::path::PathBuf,
+        manifest: Box<Manifest>,
+        source: Box<PackSource<Read>>,
+    },
+}
+
+/// Opens a model folder, a GGUF file or a pack.
+pub(crate) fn open(path: &Path) -> Result<Model> {
+    let name = |path: &Path| {
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        path.file_stem()
+            .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+    };
+    Ok(match open::open(path)? {
+        Source::Checkpoint(checkpoint) => Model {
+            name: name(path),
+            weights: Weights::Checkpoint(checkpoint),
+        },
+        Source::Pack(folder, manifest) => {
+            let files = folder.clone();
+            let read: Read = Box::new(move |file| {
+                open::map(&files.join(file)).map_err(|error| PackError::Read {
+                    file: file.to_string(),
+                    source: std::io::Error::other(format!("{error:#}")),
+                })
+            });
+            let source = PackSource::new(&manifest, read)
+                .with_context(|| format!("cannot read the pack in {}", folder.display()))?;
+            Model {
+                name: manifest.name().to_string(),
+                weights: Weights::Pack {
+                    folder,
+                    manifest,
+                    source: Box::new(source),
+                },
+            }
+        }
+    })
+}
+
+impl Model {
+    /// What it is called.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// `safetensors`, `gguf` or `pack`.
+    pub(crate) fn kind(&self) -> &'static str {
+        match &self.weights {
+            Weights::Checkpoint(checkpoint) => checkpoint.kind(),
+            Weights::Pack { .. } => "pack",
+        }
+    }
+
+    /// Its weights.
+    pub(crate) fn source(&self) -> &dyn DenseSource {
+        match &self.weights {
+            Weights::Checkpoint(checkpoint) => checkpoint.as_ref(),
+            Weights::Pack { source, .. } => source.as_ref(),
+        }
+    }
+
+    /// Of the weight files; of a pack, of its files' hashes. Reads all of a checkpoint.
+    pub(crate) fn sha256(&self) -> String {
+        match &self.weights {
+            Weights::Checkpoint(checkpoint) => checkpoint.sha256(),
+            Weights::Pack { manifest, .. } => {
+                // Names are hashes, so a name stands for its file; plans, which may be added later, change no weight.
+                let mut hash = Sha256::new();
+                let layers = (0..manifest.config().layers).map(Role::Layer);
+                for role in [Role::Embedding, Role::Head].into_iter().chain(layers) {
+                    hash.update(manifest.file(role).unwrap_or_default());
+                }
+                hash.finalize()
+                    .iter()
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect()
+            }
+        }
+    }
+
+    /// Its tokenizer.
+    pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
+        match &self.weights {
+            Weights::Checkpoint(checkpoint) => open::tokenizer(checkpoint),
+            Weights::Pack {
+                folder, manifest, ..
+            } => {
+                let file = manifest
+                    .file(Role::Tokenizer)
+                    .context("the pack names no tokenizer")?;
+                let bytes = manifest.read_tokenizer(open::map(&folder.join(file))?)?;
+                Ok(Tokenizer::from_json(bytes)?)
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! In: the residual stream before a layer, (batch, positions, hidden_size). Out: the stream between its attention and its
+//! MLP, and after it.
+
+use burn::module::{Module, Param};
+use burn::tensor::activation::{silu, softmax};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+
+use super::DenseLayer;
+use crate::config::LlamaConfig;
+
+/// One transformer layer in f32: grouped-query attention and a SwiGLU feed-forward network, each behind an RMSNorm.
+#[derive(Module, Debug)]
+pub struct Block {
+    attention_norm: Param<Tensor<1>>,
+    query: Param<Tensor<2>>,
+    key: Param<Tensor<2>>,
+    value: Param<Tensor<2>>,
+    output: Param<Tensor<2>>,
+    mlp_norm: Param<Tensor<1>>,
+    gate: Param<Tensor<2>>,
+    up: Param<Tensor<2>>,
+    down: Param<Tensor<2>>,
+    #[module(skip)]
+    kv_heads: usize,
+    #[module(skip)]
+    head_dim: usize,
+    #[module(skip)]
+    eps: f32,
+}
+
+/// What a layer has to know of the positions it runs over: rotations and the causal mask, shared by all layers.
+#[derive(Clone, Debug)]
+pub struct Positions {
+    /// (1, positions, 1, head_dim / 2).
+    cos: Tensor<4>,
+    /// As `cos`.
+    sin: Tensor<4>,
+    /// For each run of queries: how many there are before it, and (1, 1, queries, keys up to its last) of 0 and [`HIDDEN`].
+    runs: Vec<(usize, Tensor<4>)>,
+}
+
+/// Queries whose scores are computed at once: their memory grows with the length of the sequence, not with its square.
+const QUERIES: usize = 256;
+
+/// Added to the scores of later keys: its exponential is 0, and it stays finite where drivers assume that all numbers are.
+const HIDDEN: f32 = -1e30;
+
+impl Positions {
+    /// Positions 0 to `positions - 1`.
+    pub fn new(config: &LlamaConfig, positions: usize, device: &Device) -> Self {
+        let frequencies = config.rope.inverse_frequencies(config.head_dim);
+        let table = |of: fn(f64) -> f64| {
+            let angles =
+                (0..positions).flat_map(|at| frequencies.iter().map(move |f| at as f64 * f));
+            let values: Vec<f32> = angles.map(|angle| of(angle) as f32).collect();
+            tensor(values, [1, positions, 1, frequencies.len()], device)
+        };
+        let runs = (0..positions).step_by(QUERIES).map(|first| {
+            let last = (first + QUERIES).min(positions);
+            let row = |query| (0..last).map(move |key| if key > query { HIDDEN } else { 0.0 });
+            let mask: Vec<f32> = (first..last).flat_map(row).collect();
+            (first, tensor(mask, [1, 1, last - first, last], device))
+        });
+        Self {
+            cos: table(f64::cos),
+            sin: table(f64::sin),
+            runs: runs.collect(),
+        }
+    }
+
+    /// The heads of q or k, rotated: (batch, positions, heads, head_dim), the halves of a head turn together.
+    fn rotate(&self, heads: Tensor<4>) -> Tensor<4> {
+        let half = heads.dims()[3] / 2;
+        let first = heads.clone().narrow(3, 0, half);
+        let second = heads.narrow(3, half, half);
+        let turned = first.clone() * self.cos.clone() - second.clone() * self.sin.clone();
+        let other = second * self.cos.clone() + first * self.sin.clone();
+        Tensor::cat(vec![turned, other], 3)
+    }
+}
+
+impl Block {
+    /// A layer's weights on a device.
+    pub fn new(weights: DenseLayer, config: &LlamaConfig, device: &Device) -> Self {
+        let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
+        let (query, kv) = (config.query_rows(), config.kv_rows());
+        let matrix = |values, rows, cols| Param::from_tensor(tensor(values, [rows, cols], device));
+        let vector = |values| Param::from_tensor(tensor(values, [hidden], device));
+        Self {
+            attention_norm: vector(weights.attention_norm),
+            query: matrix(weights.query, query, hidden),
+            key: matrix(weights.key, kv, hidden),
+            value: matrix(weights.value, kv, hidden),
+            output: matrix(weights.output, hidden, query),
+            mlp_norm: vector(weights.mlp_norm),
+            gate: matrix(weights.gate, intermediate, hidden),
+            up: matrix(weights.up, intermediate, hidden),
+            down: matrix(weights.down, hidden, intermediate),
+            kv_heads: config.kv_heads,
+            head_dim: config.head_dim,
+            eps: config.rms_norm_eps,
+        }
+    }
+
+    /// The stream after the layer.
+    pub fn forward(&self, x: Tensor<3>, positions: &Positions) -> Tensor<3> {
+        self.streams(x, positions).1
+    }
+
+    /// The stream between attention and MLP, and the stream after the layer.
+    pub fn streams(&self, x: Tensor<3>, positions: &Positions) -> (Tensor<3>, Tensor<3>) {
+        let between = x.clone() + self.attention(x, positions);
+        let after = between.clone() + self.mlp(between.clone());
+        (between, after)
+    }
+
+    /// What attention adds to the stream.
+    pub fn attention(&self, x: Tensor<3>, positions: &Positions) -> Tensor<3> {
+        let [batch, length, hidden] = x.dims();
+        let dim = self.head_dim;
+        let x = rms_norm(rows(x), self.attention_norm.val(), self.eps);
+        let heads = |weight: &Param<Tensor<2>>| {
+            let y = linear(x.clone(), weight);
+            let heads = y.dims()[1] / dim;
+            y.reshape([batch, length, heads, dim])
+        };
+        let query = positions.rotate(heads(&self.query)) * (dim as f32).powf(-0.5);
+        let query = query.swap_dims(1, 2);
+        let key = positions.rotate(heads(&self.key)).swap_dims(1, 2);
+        let value = heads(&self.value).swap_dims(1, 2);
+        let mixed = self.mix(query, key, value, positions);
+        let query_rows = mixed.dims()[1] * dim;
+        let mixed = mixed.swap_dims(1, 2).reshape([batch * length, query_rows]);
+        linear(mixed, &self.output).reshape([batch, length, hidden])
+    }
+
+    /// What the MLP adds to the stream.
+    pub fn mlp(&self, x: Tensor<3>) -> Tensor<3> {
+        let shape = x.dims();
+        let x = rms_norm(rows(x), self.mlp_norm.val(), self.eps);
+        let gate = silu(linear(x.clone(), &self.gate));
+        linear(gate * linear(x, &self.up), &self.down).reshape(shape)
+    }
+
+    /// Values weighted by attention: all (batch, heads, positions, head_dim).
+    fn mix(&self, query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, at: &Positions) -> Tensor<4> {
+        let [batch, heads, _, dim] = query.dims();
+        let (kv_heads, group) = (self.kv_heads, heads / self.kv_heads);
+        let run = |(first, mask): &(usize, Tensor<4>)| {
+            let [_, _, queries, keys] = mask.dims();
+            // The query heads of one key-value head lie under each other, so that nothing of k and v is repeated.
+            let stacked = [batch, kv_heads, group * queries, dim];
+            let query = query.clone().narrow(2, *first, queries).reshape(stacked);
+            let key = key.clone().narrow(2, 0, keys).swap_dims(2, 3);
+            let scores = query.matmul(key).reshape([batch, heads, queries, keys]);
+            let weights = softmax(scores + mask.clone(), 3);
+            weights
+                .reshape([batch, kv_heads, group * queries, keys])
+                .matmul(value.clone().narrow(2, 0, keys))
+                .reshape([batch, heads, queries, dim])
+        };
+        let mut runs: Vec<_> = at.runs.iter().map(run).collect();
+        match runs.len() {
+            1 => runs.remove(0),
+            _ => Tensor::cat(runs, 2),
+        }
+    }
+}
+
+/// x over the root of its mean square, times gamma: (rows, hidden_size).
+pub(super) fn rms_norm(x: Tensor<2>, gamma: Tensor<1>, eps: f32) -> Tensor<2> {
+    let mean_square = x.clone().square().mean_dim(1);
+    x / (mean_square + eps).sqrt() * gamma.unsqueeze()
+}
+
+/// Values of this shape on the device, in f32 whatever the device would choose.
+pub(crate) fn tensor<const D: usize>(
+    values: Vec<f32>,
+    shape: [usize; D],
+    device: &Device,
+) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(values, shape), (device, DType::F32))
+}
+
+fn linear(x: Tensor<2>, weight: &Param<Tensor<2>>) -> Tensor<2> {
+    x.matmul(weight.val().transpose())
+}
+
+fn rows(x: Tensor<3>) -> Tensor<2> {
+    let [batch, length, hidden] = x.dims();
+    x.reshape([batch * length, hidden])
+}

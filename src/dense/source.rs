@@ -1,0 +1,213 @@
+//! In: a checkpoint, or a pack's files. Out: f32 weights, one layer, some rows of the embedding or of the head at a time.
+
+use std::ops::Range;
+
+use super::DenseError;
+use crate::checkpoint::{Checkpoint, LayerWeight, Weight};
+use crate::config::LlamaConfig;
+use crate::pack::{Manifest, PackError, Role};
+use crate::quant::Packed;
+use crate::weights::HeadWeights;
+
+/// One layer in f32. Matrices are (out_features, in_features), row-major, rows of query and key in Hugging Face's order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DenseLayer {
+    /// (hidden_size,).
+    pub attention_norm: Vec<f32>,
+    /// (heads * head_dim, hidden_size).
+    pub query: Vec<f32>,
+    /// (kv_heads * head_dim, hidden_size).
+    pub key: Vec<f32>,
+    /// (kv_heads * head_dim, hidden_size).
+    pub value: Vec<f32>,
+    /// (hidden_size, heads * head_dim).
+    pub output: Vec<f32>,
+    /// (hidden_size,).
+    pub mlp_norm: Vec<f32>,
+    /// (intermediate_size, hidden_size).
+    pub gate: Vec<f32>,
+    /// (intermediate_size, hidden_size).
+    pub up: Vec<f32>,
+    /// (hidden_size, intermediate_size).
+    pub down: Vec<f32>,
+}
+
+/// Where a dense model's weights come from. Nothing is widened that was not asked for: the embedding of a 2.5 GB
+/// checkpoint is 1 GB of floats.
+pub trait DenseSource: Sync {
+    /// The model's shape.
+    fn config(&self) -> &LlamaConfig;
+
+    /// The embeddings of these tokens: (ids, hidden_size). The rows are looked up.
+    ///
+    /// # Errors
+    /// An id past the vocabulary, or weights that are not finite.
+    fn embed(&self, ids: &[u32]) -> Result<Vec<f32>, DenseError>;
+
+    /// One layer.
+    ///
+    /// # Errors
+    /// There is no such layer, or it cannot be read.
+    fn layer(&self, index: usize) -> Result<DenseLayer, DenseError>;
+
+    /// The gains of the norm before the head: (hidden_size,).
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn final_norm(&self) -> Result<Vec<f32>, DenseError>;
+
+    /// Rows of the head, the embedding's where it is tied: (rows, hidden_size).
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn head(&self, rows: Range<usize>) -> Result<Vec<f32>, DenseError>;
+}
+
+impl DenseSource for Checkpoint<'_> {
+    fn config(&self) -> &LlamaConfig {
+        Checkpoint::config(self)
+    }
+
+    fn embed(&self, ids: &[u32]) -> Result<Vec<f32>, DenseError> {
+        let matrix = self.matrix(Weight::Embedding)?;
+        look_up(ids, matrix.rows, matrix.cols, |row, values| {
+            Ok(matrix.row_to_f32(row, values)?)
+        })
+    }
+
+    fn layer(&self, index: usize) -> Result<DenseLayer, DenseError> {
+        let vector = |part| self.vector(Weight::Layer(index, part));
+        let matrix = |part| self.matrix(Weight::Layer(index, part))?.to_f32();
+        Ok(DenseLayer {
+            attention_norm: vector(LayerWeight::AttentionNorm)?,
+            query: matrix(LayerWeight::Query)?,
+            key: matrix(LayerWeight::Key)?,
+            value: matrix(LayerWeight::Value)?,
+            output: matrix(LayerWeight::Output)?,
+            mlp_norm: vector(LayerWeight::MlpNorm)?,
+            gate: matrix(LayerWeight::Gate)?,
+            up: matrix(LayerWeight::Up)?,
+            down: matrix(LayerWeight::Down)?,
+        })
+    }
+
+    fn final_norm(&self) -> Result<Vec<f32>, DenseError> {
+        Ok(self.vector(Weight::FinalNorm)?)
+    }
+
+    fn head(&self, rows: Range<usize>) -> Result<Vec<f32>, DenseError> {
+        let matrix = self.matrix(Weight::Head)?;
+        let mut values = vec![0.0; rows.len() * matrix.cols];
+        for (row, values) in rows.zip(values.chunks_exact_mut(matrix.cols)) {
+            matrix.row_to_f32(row, values)?;
+        }
+        Ok(values)
+    }
+}
+
+/// A pack's weights, dequantised. Embedding and head are held as they are packed; a layer's file is read when it is asked for.
+pub struct PackSource<R> {
+    manifest: Manifest,
+    embedding: Packed,
+    head: HeadWeights,
+    read: R,
+}
+
+impl<R, B> PackSource<R>
+where
+    R: Fn(&str) -> Result<B, PackError> + Sync,
+    B: AsRef<[u8]>,
+{
+    /// Reads and verifies embedding and head; `read` gives the bytes of a file of the pack.
+    ///
+    /// # Errors
+    /// A file cannot be read, or is not what was packed.
+    pub fn new(manifest: &Manifest, read: R) -> Result<Self, PackError> {
+        let bytes = |role| read(manifest.file(role).unwrap_or_default());
+        Ok(Self {
+            embedding: manifest.read_embedding(bytes(Role::Embedding)?.as_ref())?,
+            head: manifest.read_head(bytes(Role::Head)?.as_ref())?,
+            manifest: manifest.clone(),
+            read,
+        })
+    }
+}
+
+impl<R, B> DenseSource for PackSource<R>
+where
+    R: Fn(&str) -> Result<B, PackError> + Sync,
+    B: AsRef<[u8]>,
+{
+    fn config(&self) -> &LlamaConfig {
+        self.manifest.config()
+    }
+
+    fn embed(&self, ids: &[u32]) -> Result<Vec<f32>, DenseError> {
+        let (rows, cols) = (self.embedding.rows, self.embedding.cols);
+        look_up(ids, rows, cols, |row, values| {
+            self.embedding.dequantise_row(row, values);
+            Ok(())
+        })
+    }
+
+    fn layer(&self, index: usize) -> Result<DenseLayer, DenseError> {
+        let layers = self.config().layers;
+        let file = self.manifest.file(Role::Layer(index));
+        let file = file.ok_or(PackError::NoSuchLayer {
+            layer: index,
+            layers,
+        })?;
+        let packed = self
+            .manifest
+            .read_layer(index, (self.read)(file)?.as_ref())?;
+        let config = self.config();
+        let mut query = packed.qkv.dequantise();
+        let mut key = query.split_off(config.query_rows() * config.hidden_size);
+        let value = key.split_off(config.kv_rows() * config.hidden_size);
+        let mut gate = packed.gate_up.dequantise();
+        let up = gate.split_off(config.intermediate_size * config.hidden_size);
+        Ok(DenseLayer {
+            attention_norm: packed.attention_norm,
+            query,
+            key,
+            value,
+            output: packed.output.dequantise(),
+            mlp_norm: packed.mlp_norm,
+            gate,
+            up,
+            down: packed.down.dequantise(),
+        })
+    }
+
+    fn final_norm(&self) -> Result<Vec<f32>, DenseError> {
+        Ok(self.head.norm.clone())
+    }
+
+    fn head(&self, rows: Range<usize>) -> Result<Vec<f32>, DenseError> {
+        let matrix = self.head.head.as_ref().unwrap_or(&self.embedding);
+        let mut values = vec![0.0; rows.len() * matrix.cols];
+        for (row, values) in rows.zip(values.chunks_exact_mut(matrix.cols)) {
+            matrix.dequantise_row(row, values);
+        }
+        Ok(values)
+    }
+}
+
+fn look_up(
+    ids: &[u32],
+    vocabulary: usize,
+    hidden: usize,
+    row: impl Fn(usize, &mut [f32]) -> Result<(), DenseError>,
+) -> Result<Vec<f32>, DenseError> {
+    let mut values = vec![0.0; ids.len() * hidden];
+    for (id, values) in ids.iter().zip(values.chunks_exact_mut(hidden)) {
+        if *id as usize >= vocabulary {
+            return Err(DenseError::UnknownToken {
+                id: *id,
+                vocabulary,
+            });
+        }
+        row(*id as usize, values)?;
+    }
+    Ok(values)
+}
