@@ -89,7 +89,7 @@ pub enum PruneError {
         number_type: &'static str,
     },
     /// The output could not be written.
-    #[error("cannot write: {0}")]
+    #[error("cannot write the output")]
     Write(#[from] std::io::Error),
     /// What was written is another model.
     #[error(

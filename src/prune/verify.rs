@@ -168,8 +168,8 @@ pub fn verify(
         }
         for (a, b) in logits[0].iter().zip(&logits[1]) {
             let difference = (a - b).abs();
-            // So that a NaN is found too.
-            if !(difference <= found.largest_difference) {
+            // A NaN is kept, and fails the verdict.
+            if difference > found.largest_difference || difference.is_nan() {
                 found.largest_difference = difference;
             }
             found.largest_logit = found.largest_logit.max(a.abs());

@@ -6,7 +6,7 @@ import { getLlama } from "node-llama-cpp";
 const [modelPath, prompt, count] = process.argv.slice(2);
 const llama = await getLlama({ gpu: false, build: "never", logLevel: "error" });
 const model = await llama.loadModel({ modelPath });
-const context = await model.createContext({ contextSize: 256 });
+const context = await model.createContext({ contextSize: 256, threads: 1 });
 const promptIds = [model.tokens.bos, ...model.tokenize(prompt)];
 const greedyIds = [];
 for await (const token of context.getSequence().evaluate(promptIds, { temperature: 0, yieldEogToken: true })) {

@@ -136,6 +136,39 @@ fn a_cut_model_generates_what_the_source_does_without_those_layers() {
 }
 
 #[test]
+fn transformers_and_llama_cpp_generate_from_what_was_cut_what_we_do() {
+    // Made by tests/prune/reference.py, which let both run the files.
+    let reference: Value =
+        serde_json::from_str(include_str!("../../../tests/prune/reference.json")).expect("JSON");
+    for case in reference["cases"].as_array().expect("cases") {
+        let text = |field: &str| case[field].as_str().expect("text");
+        let (model, kind) = (shared(&format!("models/{}", text("model"))), text("type"));
+        let dropped = case["dropped"].as_array().expect("layers").iter();
+        let dropped = dropped.map(Value::to_string).collect::<Vec<_>>().join(",");
+        let (_folder, path) = folder();
+        for (target, engine) in [("gguf", "llama_cpp"), ("hf", "transformers")] {
+            if case[engine].is_null() {
+                continue;
+            }
+            let output = path(if target == "gguf" { "cut.gguf" } else { "cut" });
+            let mut prune = vec![
+                "prune", &model, "--drop", &dropped, "--to", target, "-o", &output,
+            ];
+            if target == "gguf" {
+                prune.extend(["--type", kind]);
+            }
+            let done = run(&prune);
+            assert!(done.status.success(), "{}", message(&done));
+            assert_eq!(
+                greedy_ids(&output, &[]),
+                case[engine],
+                "{model} {dropped} {engine}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_folder_keeps_bytes_unknown_keys_and_tokenizer_and_numbers_its_layers_anew() {
     let (_folder, path) = folder();
     let (whole, cut, again) = (path("whole"), path("cut"), path("again"));
