@@ -349,6 +349,17 @@ impl<'a> Checkpoint<'a> {
     }
 }
 
+impl Weight {
+    /// Whether it is a vector.
+    pub(crate) fn is_norm(self) -> bool {
+        match self {
+            Self::FinalNorm => true,
+            Self::Layer(_, part) => part.is_norm(),
+            Self::Embedding | Self::Head => false,
+        }
+    }
+}
+
 impl LayerWeight {
     /// All of them, in the order of their declaration.
     pub const ALL: [Self; 9] = [
@@ -493,11 +504,7 @@ impl<'a> Tensor<'a> {
         let Some(stored) = file.find(&name)? else {
             return Err(CheckpointError::MissingTensor { tensor: name });
         };
-        let is_norm = match weight {
-            Weight::FinalNorm => true,
-            Weight::Layer(_, part) => part.is_norm(),
-            Weight::Embedding | Weight::Head => false,
-        };
+        let is_norm = weight.is_norm();
         let expected = if is_norm {
             vec![cols as u64]
         } else {

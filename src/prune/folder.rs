@@ -137,17 +137,9 @@ fn convert_tensors(
     put_text(put, "config.json", &config)
 }
 
-fn is_norm(weight: Weight) -> bool {
-    match weight {
-        Weight::FinalNorm => true,
-        Weight::Layer(_, part) => part.is_norm(),
-        Weight::Embedding | Weight::Head => false,
-    }
-}
-
 fn described(checkpoint: &Checkpoint, new: Weight, old: Weight) -> Result<Tensor, PruneError> {
     let name = hugging_face_name(new);
-    if is_norm(old) {
+    if old.is_norm() {
         let hidden = checkpoint.config().hidden_size;
         return Ok(Tensor {
             name,
@@ -179,7 +171,7 @@ fn described(checkpoint: &Checkpoint, new: Weight, old: Weight) -> Result<Tensor
 }
 
 fn bytes<'c>(checkpoint: &'c Checkpoint, weight: Weight) -> Result<Cow<'c, [u8]>, PruneError> {
-    if is_norm(weight) {
+    if weight.is_norm() {
         let values = checkpoint.vector(weight)?.into_iter();
         return Ok(values.flat_map(f32::to_le_bytes).collect::<Vec<_>>().into());
     }

@@ -160,7 +160,7 @@ fn described(
 ) -> Result<Tensor, PruneError> {
     let (dtype, rows, cols) = match piece {
         Piece::RopeFactors(factors) => (Dtype::F32, 1, factors.len()),
-        Piece::Weight(weight) if is_norm(*weight) => {
+        Piece::Weight(weight) if weight.is_norm() => {
             (Dtype::F32, 1, checkpoint.config().hidden_size)
         }
         Piece::Weight(weight) => {
@@ -172,7 +172,7 @@ fn described(
             )
         }
     };
-    let is_vector = !matches!(piece, Piece::Weight(weight) if !is_norm(*weight));
+    let is_vector = !matches!(piece, Piece::Weight(weight) if !weight.is_norm());
     let (rows, cols) = (rows as u64, cols as u64);
     Ok(Tensor {
         name: name.to_string(),
@@ -202,7 +202,7 @@ fn write_piece(
     };
     let weight = match piece {
         Piece::RopeFactors(factors) => return floats(factors, out),
-        Piece::Weight(weight) if is_norm(*weight) => {
+        Piece::Weight(weight) if weight.is_norm() => {
             return floats(&checkpoint.vector(*weight)?, out);
         }
         Piece::Weight(weight) => *weight,
@@ -251,13 +251,5 @@ fn rope_factors(config: &LlamaConfig) -> Option<Vec<f32>> {
                     .collect(),
             )
         }
-    }
-}
-
-fn is_norm(weight: Weight) -> bool {
-    match weight {
-        Weight::FinalNorm => true,
-        Weight::Layer(_, part) => part.is_norm(),
-        Weight::Embedding | Weight::Head => false,
     }
 }
