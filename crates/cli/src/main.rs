@@ -12,6 +12,7 @@ mod model;
 mod open;
 mod pack;
 mod plan;
+mod prune;
 mod random;
 mod sampling;
 mod scan;
@@ -47,6 +48,8 @@ enum Verb {
     Scan(scan::Args),
     /// Chooses the layers that are to go, and says what that would save.
     Plan(plan::Args),
+    /// Writes a model without the layers that a plan leaves out.
+    Prune(prune::Args),
     /// Serves a pack to a page, with ranges and CORS.
     Serve(serve::Args),
 }
@@ -66,6 +69,7 @@ fn main() -> std::process::ExitCode {
         Verb::Budget(args) => budget::run(&args),
         Verb::Scan(args) => scan::run(&args),
         Verb::Plan(args) => plan::run(&args),
+        Verb::Prune(args) => prune::run(&args),
         Verb::Serve(args) => serve::run(&args),
     };
     match result {
