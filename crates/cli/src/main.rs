@@ -5,6 +5,7 @@ mod chart;
 mod chat;
 mod conduct;
 mod dense;
+mod eval;
 mod generate;
 mod inspect;
 mod model;
@@ -41,6 +42,8 @@ enum Verb {
     Bench(bench::Args),
     /// Measures how far each block of layers turns the residual stream.
     Scan(scan::Args),
+    /// Measures a model at some depth: loss, distance from full depth, benchmarks, what it writes.
+    Eval(eval::Args),
     /// Serves a pack to a page, with ranges and CORS.
     Serve(serve::Args),
 }
@@ -58,6 +61,7 @@ fn main() -> std::process::ExitCode {
         Verb::Random(args) => random::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Scan(args) => scan::run(&args),
+        Verb::Eval(args) => eval::run(&args),
         Verb::Serve(args) => serve::run(&args),
     };
     match result {
