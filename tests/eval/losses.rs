@@ -1,11 +1,11 @@
 //! Losses: on the stretch that the goldens cover, of a model that knows nothing, and of one that is compared with itself.
 
-use halfdepth::config::{LlamaConfig, Rope, RopeScaling};
-use halfdepth::dense::{Dense, PackSource};
+use std::ops::Range;
+
+use halfdepth::config::LlamaConfig;
+use halfdepth::dense::{Dense, DenseError, DenseLayer, DenseSource};
 use halfdepth::eval::{Answer, Answerer, Encoder, Figures, Item, TextMeasure, Writer, summarise};
-use halfdepth::pack::{PackOptions, Source, write_random};
-use halfdepth::plan::{LayerPlan, PlanEntry};
-use halfdepth::quant::Format;
+use halfdepth::plan::LayerPlan;
 use pollster::block_on;
 use serde_json::Value;
 
@@ -60,58 +60,71 @@ fn cross_entropy_equals_the_goldens_on_their_stretch() {
     }
 }
 
-fn random_model(
+/// Weights as training begins with them: normal, of standard deviation 0.02 (`initializer_range`), the norms 1.
+struct Untrained {
+    config: LlamaConfig,
     seed: u64,
-) -> PackSource<impl Fn(&str) -> Result<Vec<u8>, halfdepth::pack::PackError> + Sync> {
-    let config = LlamaConfig {
-        hidden_size: 128,
-        intermediate_size: 384,
-        layers: 4,
-        heads: 4,
-        kv_heads: 2,
-        head_dim: 32,
-        vocab_size: 2048,
-        context: 512,
-        rms_norm_eps: 1e-5,
-        rope: Rope {
-            theta: 10_000.0,
-            scaling: RopeScaling::None,
-        },
-        tied_head: true,
-        bos_token: Some(1),
-        eos_tokens: vec![2],
-    };
-    let plan = PlanEntry {
-        name: "full".into(),
-        title: "Full depth".into(),
-        layers: (0..config.layers).collect(),
-        cross_entropy: None,
-    };
-    let options = PackOptions {
-        name: "random".into(),
-        source: Source {
-            name: "random".into(),
-            kind: "random".into(),
-            sha256: String::new(),
-            licence: None,
-        },
-        layers: Format::Q8,
-        embedding: Format::Q8,
-        plans: vec![plan],
-    };
-    let mut files = std::collections::BTreeMap::new();
-    let mut put = |file: &str, bytes: &[u8]| {
-        files.insert(file.to_string(), bytes.to_vec());
-        Ok(())
-    };
-    let manifest = write_random(&config, seed, &options, &mut put, &mut |_, _| ()).expect("a pack");
-    PackSource::new(&manifest, move |file: &str| Ok(files[file].clone())).expect("a source")
+}
+
+impl Untrained {
+    /// A sum of twelve uniform numbers is normal enough.
+    fn draw(&self, stream: u64, count: usize) -> Vec<f32> {
+        let mut state = self.seed.wrapping_mul(1_000_003).wrapping_add(stream) | 1;
+        let mut uniform = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / (1_u64 << 24) as f32
+        };
+        (0..count)
+            .map(|_| 0.02 * ((0..12).map(|_| uniform()).sum::<f32>() - 6.0))
+            .collect()
+    }
+}
+
+impl DenseSource for Untrained {
+    fn config(&self) -> &LlamaConfig {
+        &self.config
+    }
+
+    fn embed(&self, ids: &[u32]) -> Result<Vec<f32>, DenseError> {
+        let row = |id: &u32| self.draw(1_000_000 + u64::from(*id), self.config.hidden_size);
+        Ok(ids.iter().flat_map(row).collect())
+    }
+
+    fn layer(&self, index: usize) -> Result<DenseLayer, DenseError> {
+        let c = &self.config;
+        let (hidden, wide) = (c.hidden_size, c.intermediate_size);
+        let matrix = |part: u64, size: usize| self.draw(index as u64 * 10 + part, size);
+        Ok(DenseLayer {
+            attention_norm: vec![1.0; hidden],
+            query: matrix(0, c.query_rows() * hidden),
+            key: matrix(1, c.kv_rows() * hidden),
+            value: matrix(2, c.kv_rows() * hidden),
+            output: matrix(3, hidden * c.query_rows()),
+            mlp_norm: vec![1.0; hidden],
+            gate: matrix(4, wide * hidden),
+            up: matrix(5, wide * hidden),
+            down: matrix(6, hidden * wide),
+        })
+    }
+
+    fn final_norm(&self) -> Result<Vec<f32>, DenseError> {
+        Ok(vec![1.0; self.config.hidden_size])
+    }
+
+    fn head(&self, rows: Range<usize>) -> Result<Vec<f32>, DenseError> {
+        let ids: Vec<u32> = rows.map(|row| row as u32).collect();
+        self.embed(&ids)
+    }
 }
 
 #[test]
 fn a_random_model_scores_one_of_ln_v_and_no_more_than_a_little() {
     for seed in 0..3 {
-        let source = random_model(seed);
+        let checkpoint = model::open("halfdepth-stories-12L");
+        let config = checkpoint.config().clone();
+        let source = Untrained { config, seed };
         let dense = full(&source);
         let tokenizer = tokenizer("halfdepth-stories-12L");
         let items =
