@@ -6,6 +6,7 @@ mod chart;
 mod chat;
 mod conduct;
 mod dense;
+mod eval;
 mod generate;
 mod inspect;
 mod model;
@@ -50,6 +51,8 @@ enum Verb {
     Plan(plan::Args),
     /// Writes a model without the layers that a plan leaves out.
     Prune(prune::Args),
+    /// Measures a model at some depth: loss, distance from full depth, benchmarks, what it writes.
+    Eval(eval::Args),
     /// Serves a pack to a page, with ranges and CORS.
     Serve(serve::Args),
 }
@@ -70,6 +73,7 @@ fn main() -> std::process::ExitCode {
         Verb::Scan(args) => scan::run(&args),
         Verb::Plan(args) => plan::run(&args),
         Verb::Prune(args) => prune::run(&args),
+        Verb::Eval(args) => eval::run(&args),
         Verb::Serve(args) => serve::run(&args),
     };
     match result {
