@@ -1,49 +1,112 @@
-//! In: a lane and a text's token ids. Out: how well the lane predicts the text.
+//! In: a model at some depth, and benchmarks or texts as bytes. Out: what it scores, with intervals and baselines.
+//!
+//! The way of the data: a file is parsed ([`data`]), a [`Task`] or a text makes [`Item`]s of it, an [`Encoder`] and a
+//! [`crate::dense::Dense`] give each its [`Answer`], and [`summarise`] makes a [`TaskReport`] of items and answers. Prompts,
+//! scoring and truncation are those of lm-evaluation-harness 0.4.13, item by item.
 
+mod answer;
+pub mod data;
+mod encode;
+mod generate;
+mod item;
+mod lane;
+mod prompt;
+mod report;
 mod search;
+mod state;
+mod statistics;
+mod task;
+mod text;
 
-use crate::decode::{DecodeError, Lane};
+use thiserror::Error;
 
-pub use search::{best_plan, exchange, greedy};
+use crate::decode::DecodeError;
+use crate::dense::DenseError;
+use crate::tokenizer::TokenizerError;
 
-/// Cross-entropy in nats a token, over disjoint windows of `window` predictions, each after the begin token alone.
-///
-/// # Errors
-/// A window does not fit the lane's context, or the device failed.
-pub async fn cross_entropy(
-    lane: &mut Lane,
-    tokens: &[u32],
-    window: usize,
-    bos: u32,
-) -> Result<f64, DecodeError> {
-    if tokens.is_empty() || window == 0 {
-        let reason = "there is nothing to measure: give a text of at least one token and windows of at least one".to_string();
-        return Err(DecodeError::Request { reason });
-    }
-    let vocabulary = lane.model().config().vocab_size;
-    let mut nats = 0.0;
-    for targets in tokens.chunks(window) {
-        let mut inputs = vec![bos];
-        inputs.extend(&targets[..targets.len() - 1]);
-        lane.truncate(0);
-        let logits = lane.score(&inputs).await?;
-        nats += logits
-            .chunks(vocabulary)
-            .zip(targets)
-            .map(|(row, target)| negative_log_likelihood(row, *target))
-            .sum::<f64>();
-    }
-    lane.truncate(0);
-    Ok(nats / tokens.len() as f64)
-}
+pub use self::answer::{Answer, Answerer};
+pub use self::encode::{Encoder, Pair};
+pub use self::generate::{Ends, Writer, extract_number, repeated_4grams};
+pub use self::item::{Ask, Item, Request, choose, choose_by_length};
+pub use self::lane::cross_entropy;
+pub use self::report::{
+    Accuracy, Baselines, EvalReport, Figures, Mean, ModelNote, PlanNote, REPORT_FORMAT,
+    REPORT_VERSION, TaskReport, summarise, warnings,
+};
+pub use self::search::{best_plan, exchange, greedy};
+pub use self::state::{STATE_FORMAT, STATE_VERSION, StateKey, header, parse_state, record};
+pub use self::statistics::{Interval, mean_interval, wilson};
+pub use self::task::{Files, MMLU_SUBJECTS, Mmlu, Task};
+pub use self::text::{TextMeasure, rolling_windows, wikitext_detokenized, wikitext_pages};
 
-/// -ln softmax(logits)[target], summed in f64.
-fn negative_log_likelihood(logits: &[f32], target: u32) -> f64 {
-    let maximum = logits.iter().copied().fold(f32::MIN, f32::max);
-    let sum: f64 = logits
-        .iter()
-        .map(|logit| f64::from(logit - maximum).exp())
-        .sum();
-    let target = logits.get(target as usize).copied().unwrap_or(f32::MIN);
-    sum.ln() - f64::from(target - maximum)
+/// Why something could not be measured.
+#[derive(Debug, Error)]
+pub enum EvalError {
+    /// A benchmark's file is not what it should be.
+    #[error("{file}, {place}: {reason}; is it the file that data/README names, complete?")]
+    Data {
+        /// The file.
+        file: String,
+        /// Where in it.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file that was not given.
+    #[error("{task} needs the file {file}, which is not there")]
+    MissingFile {
+        /// The task.
+        task: String,
+        /// The file, as it is named in the data folder.
+        file: String,
+    },
+    /// No such task.
+    #[error("there is no task `{found}`; there are: {known}")]
+    NoSuchTask {
+        /// The name given.
+        found: String,
+        /// All names.
+        known: String,
+    },
+    /// A continuation that merges into its context whole, or is empty.
+    #[error("{context:?} followed by {continuation:?} leaves no token to score")]
+    NothingToScore {
+        /// The end of the context.
+        context: String,
+        /// What follows it.
+        continuation: String,
+    },
+    /// The model names neither a begin nor an end token.
+    #[error(
+        "the model names no begin or end token, after which to measure; add bos_token_id to its config.json"
+    )]
+    NoPrefix,
+    /// A text with nothing in it.
+    #[error("{text}: {tokens} tokens are too few to measure on; give a longer text")]
+    TooShort {
+        /// Its name.
+        text: String,
+        /// Tokens there are.
+        tokens: usize,
+    },
+    /// Generation was asked for, but nothing was given that generates.
+    #[error("this task generates text, and nothing was given to generate with")]
+    NoWriter,
+    /// The state of another evaluation.
+    #[error(
+        "the state file is of another evaluation or damaged ({reason}); give --fresh to begin anew"
+    )]
+    State {
+        /// What does not fit.
+        reason: String,
+    },
+    /// The tokenizer refused the text.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// The model could not run.
+    #[error(transparent)]
+    Dense(#[from] DenseError),
+    /// The model could not generate.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
 }
