@@ -9,7 +9,7 @@ use super::data::{self, Form, Question};
 use super::item::Item;
 use super::text::{wikitext_detokenized, wikitext_pages};
 use super::{Ask, EvalError, prompt};
-use crate::scan::SplitMix;
+use crate::draws::SplitMix;
 
 /// MMLU's subjects, in the order of their names.
 pub const MMLU_SUBJECTS: [&str; 57] = [

@@ -11,7 +11,6 @@ use crate::dense::DenseError;
 
 pub use self::document::{MAX_SCAN_BYTES, Scan, ScannedModel, ScannedText, Sublayers};
 pub use self::measure::{Measured, Scanner, memory_bytes};
-pub(crate) use self::sampling::SplitMix;
 pub use self::sampling::{Sampling, draw};
 pub use self::state::Key;
 
