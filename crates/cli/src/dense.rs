@@ -1,14 +1,19 @@
 //! In: a path. Out: a checkpoint or a pack as a source of f32 weights, its tokenizer, and what it is called.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use halfdepth::checkpoint::Checkpoint;
+use halfdepth::decode::Device;
 use halfdepth::dense::{DenseSource, PackSource};
+use halfdepth::model::Llama;
 use halfdepth::pack::{Manifest, PackError, Role};
+use halfdepth::plan::LayerPlan;
 use halfdepth::tokenizer::Tokenizer;
 use sha2::{Digest, Sha256};
 
+use crate::model::{from_checkpoint, from_pack};
 use crate::open::{self, Source};
 
 /// A model to be measured.
@@ -116,6 +121,29 @@ impl Model {
                 let bytes = manifest.read_tokenizer(open::map(&folder.join(file))?)?;
                 Ok(Tokenizer::from_json(bytes)?)
             }
+        }
+    }
+
+    /// A plan by name: of a pack, those it lists; of a checkpoint, `full` and `half`.
+    pub(crate) fn plan(&self, name: &str) -> Result<LayerPlan> {
+        let layers = self.source().config().layers;
+        match (&self.weights, name) {
+            (Weights::Pack { manifest, .. }, name) => Ok(manifest.plan(name)?),
+            (_, "full") => Ok(LayerPlan::full(layers)?),
+            (_, "half") => Ok(LayerPlan::simple(layers, layers / 2)?),
+            _ => bail!(
+                "a checkpoint has the plans `full` and `half`; leave layers out by number with --drop"
+            ),
+        }
+    }
+
+    /// The model as lanes run it: a checkpoint in f32, a pack as it is packed.
+    pub(crate) fn llama(&self, device: &Device) -> Result<Arc<Llama>> {
+        match &self.weights {
+            Weights::Checkpoint(checkpoint) => from_checkpoint(checkpoint, true, device),
+            Weights::Pack {
+                folder, manifest, ..
+            } => Ok(from_pack(folder, manifest, device)?.0),
         }
     }
 }

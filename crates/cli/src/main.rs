@@ -6,6 +6,7 @@ mod chart;
 mod chat;
 mod conduct;
 mod dense;
+mod eval;
 mod generate;
 mod inspect;
 mod model;
@@ -47,6 +48,8 @@ enum Verb {
     Scan(scan::Args),
     /// Chooses the layers that are to go, and says what that would save.
     Plan(plan::Args),
+    /// Measures a model at some depth: loss, distance from full depth, benchmarks, what it writes.
+    Eval(eval::Args),
     /// Serves a pack to a page, with ranges and CORS.
     Serve(serve::Args),
 }
@@ -66,6 +69,7 @@ fn main() -> std::process::ExitCode {
         Verb::Budget(args) => budget::run(&args),
         Verb::Scan(args) => scan::run(&args),
         Verb::Plan(args) => plan::run(&args),
+        Verb::Eval(args) => eval::run(&args),
         Verb::Serve(args) => serve::run(&args),
     };
     match result {

@@ -205,7 +205,11 @@ pub(crate) fn progress(total: usize, what: &'static str) -> ProgressBar {
     bar
 }
 
-fn from_checkpoint(checkpoint: &Checkpoint, dense: bool, device: &Device) -> Result<Arc<Llama>> {
+pub(crate) fn from_checkpoint(
+    checkpoint: &Checkpoint,
+    dense: bool,
+    device: &Device,
+) -> Result<Arc<Llama>> {
     let (ends, layers) = formats(checkpoint, dense);
     let config = checkpoint.config();
     let mut builder = LlamaBuilder::new(config.clone(), device);

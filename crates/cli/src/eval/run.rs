@@ -1,0 +1,330 @@
+//! In: jobs. Out: the report. The model is loaded once; every task's answers are kept as they come.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use halfdepth::decode::{GpuInfo, Lane};
+use halfdepth::dense::Dense;
+use halfdepth::eval::{
+    Answer, Answerer, Ask, Encoder, EvalReport, Item, ModelNote, PlanNote, REPORT_FORMAT,
+    REPORT_VERSION, StateKey, TaskReport, Writer, summarise, warnings,
+};
+use halfdepth::plan::{LayerPlan, SublayerPlan};
+use halfdepth::tokenizer::Tokenizer;
+use pollster::block_on;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::state::{State, default_folder};
+use super::{Args, Job, data, file_name};
+use crate::dense::{self, Model};
+use crate::model::progress;
+
+/// Items that are answered, and kept, together: enough to fill batches of like length.
+const TOGETHER: usize = 64;
+
+/// A job and its items.
+struct Work<'j> {
+    job: &'j Job,
+    items: Vec<Item>,
+}
+
+/// Measures all jobs. `None` where it was only to be said what would be done.
+pub(super) fn measure(args: &Args, jobs: &[Job]) -> Result<Option<EvalReport>> {
+    let model = dense::open(&args.model)?;
+    let tokenizer = model.tokenizer()?;
+    let encoder = Encoder::new(&tokenizer, model.source().config())?;
+    let plan = plan(args, &model)?;
+    let mut works = Vec::new();
+    for job in jobs {
+        let items = data::items(args, job, &tokenizer)
+            .with_context(|| format!("cannot prepare {}", name(job)))?;
+        works.push(Work { job, items });
+    }
+    let (device, gpu) = args.device.open()?;
+    if args.conduct.dry_run {
+        say_what_would_be_done(args, &works, &plan, &gpu)?;
+        return Ok(None);
+    }
+    let sha256 = model.sha256();
+    let reference = Reference::open(args, &model)?;
+    let full = LayerPlan::full(model.source().config().layers)?;
+    let is_full = plan.is_whole_layers() && plan.layers().layers == full.layers;
+    let compares = works.iter().any(|work| {
+        matches!(
+            work.job,
+            Job::Text(halfdepth::eval::TextMeasure::Compare, _)
+        )
+    });
+    let own_reference = compares && reference.model.is_none() && !is_full;
+    let bar = progress(model.source().config().layers + 1, "loading");
+    let loaded: SublayerPlan = match own_reference {
+        true => full.clone().into(),
+        false => plan.clone(),
+    };
+    let mut set = |done: usize, _: usize| bar.set_position(done as u64);
+    let whole = Dense::load(model.source(), loaded, &device, &mut set)?;
+    let dense = whole.with_plan(plan.clone())?;
+    let other = match &reference.model {
+        Some(model) => {
+            let plan = LayerPlan::full(model.source().config().layers)?;
+            Some(Dense::load(model.source(), plan, &device, &mut |_, _| ())?)
+        }
+        None => own_reference.then_some(whole),
+    };
+    bar.finish_and_clear();
+    let mut lane = match writes(&works) && plan.is_whole_layers() {
+        true => Some(model.lane(plan.layers().clone(), &device, gpu.variant())?),
+        false => None,
+    };
+    let key = Key {
+        sha256: &sha256,
+        reference: &reference.sha256,
+        tokenizer: &tokenizer,
+        plan: &plan,
+        gpu: &gpu,
+    };
+    let folder = args.state.clone().map_or_else(default_folder, Ok)?;
+    let mut tasks = Vec::new();
+    for work in &works {
+        let mut answerer = Answerer {
+            encoder: encoder.clone(),
+            model: &dense,
+            reference: other.as_ref(),
+            writer: Some(match &mut lane {
+                Some(lane) => Writer::Lane(lane),
+                None => Writer::Dense(&dense),
+            }),
+        };
+        let mut state = State::open(&folder, &key.of(work), &work.items, args.fresh)?;
+        answer(work, &mut answerer, &mut state)?;
+        tasks.push(task_report(
+            args,
+            work,
+            state.answers,
+            dense.config().vocab_size,
+        )?);
+    }
+    Ok(Some(EvalReport {
+        format: REPORT_FORMAT,
+        version: REPORT_VERSION,
+        model: ModelNote {
+            name: model.name().to_string(),
+            sha256: sha256.clone(),
+            vocab_size: dense.config().vocab_size,
+            context: dense.config().context,
+        },
+        plan: note(&plan),
+        reference: reference.name(&model),
+        device: gpu.name,
+        seed: args.conduct.seed,
+        limit: args.limit,
+        warnings: warnings(&tasks),
+        tasks,
+    }))
+}
+
+/// What `compare` compares with, where it is another model.
+struct Reference {
+    model: Option<Arc<Model>>,
+    sha256: String,
+}
+
+impl Reference {
+    fn open(args: &Args, own: &Model) -> Result<Self> {
+        let model = args.reference.as_deref().map(dense::open).transpose()?;
+        let tokens = |model: &Model| model.source().config().vocab_size;
+        if let Some(model) = &model
+            && tokens(model) != tokens(own)
+        {
+            bail!(
+                "the reference has {} tokens, the model {}: their next tokens cannot be compared",
+                tokens(model),
+                tokens(own)
+            );
+        }
+        Ok(Self {
+            sha256: model.as_ref().map(Model::sha256).unwrap_or_default(),
+            model: model.map(Arc::new),
+        })
+    }
+
+    fn name(&self, own: &Model) -> String {
+        let name = self.model.as_ref().map_or(own.name(), |model| model.name());
+        format!("{name}, full depth")
+    }
+}
+
+/// What tells the answers of one run from those of another.
+struct Key<'k> {
+    sha256: &'k str,
+    reference: &'k str,
+    tokenizer: &'k Tokenizer,
+    plan: &'k SublayerPlan,
+    gpu: &'k GpuInfo,
+}
+
+impl Key<'_> {
+    fn of(&self, work: &Work) -> StateKey {
+        let tokenizer = self.tokenizer.to_json().unwrap_or_default();
+        let tokenizer = format!("{:x?}", Sha256::digest(tokenizer));
+        let plan = self.plan;
+        let layers = format!(
+            "{:?} {:?} {:?}",
+            plan.layers().layers,
+            plan.mute_attention(),
+            plan.mute_mlp()
+        );
+        let parts = [
+            self.sha256,
+            self.reference,
+            &tokenizer,
+            &layers,
+            &self.gpu.name,
+            &name(work.job),
+        ];
+        StateKey::new(&parts, &work.items)
+    }
+}
+
+fn answer(work: &Work, answerer: &mut Answerer, state: &mut State) -> Result<()> {
+    let mut open = state.open_items();
+    // Long ones first and like beside like: little of a batch is padding.
+    open.sort_by_key(|index| std::cmp::Reverse(length(&work.items[*index])));
+    let bar = progress(work.items.len(), "");
+    bar.set_message(name(work.job));
+    bar.set_position((work.items.len() - open.len()) as u64);
+    let together = match writes(std::slice::from_ref(work)) {
+        true => 1,
+        false => TOGETHER,
+    };
+    for numbers in open.chunks(together) {
+        let items: Vec<&Item> = numbers.iter().map(|number| &work.items[*number]).collect();
+        let answers = block_on(answerer.answer(&items))?;
+        state.add(numbers, answers)?;
+        bar.inc(numbers.len() as u64);
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+fn task_report(
+    args: &Args,
+    work: &Work,
+    answers: Vec<Option<Answer>>,
+    vocab_size: usize,
+) -> Result<TaskReport> {
+    let answers: Vec<Answer> = answers.into_iter().flatten().collect();
+    let (figures, cut) = summarise(&work.items, &answers, vocab_size)
+        .with_context(|| format!("{} has no items", name(work.job)))?;
+    let (task, text, protocol) = match work.job {
+        Job::Bench(task) => (task.name(), None, task.protocol().to_string()),
+        Job::Text(measure, path) => (
+            measure.name(),
+            Some(file_name(path)),
+            measure.protocol(args.window),
+        ),
+    };
+    Ok(TaskReport {
+        task: task.to_string(),
+        text,
+        protocol,
+        items: work.items.len(),
+        cut,
+        figures,
+    })
+}
+
+fn plan(args: &Args, model: &Model) -> Result<SublayerPlan> {
+    let layers = model.source().config().layers;
+    if !args.drop.is_empty() {
+        return Ok(LayerPlan::without(layers, &args.drop)?.into());
+    }
+    let name = args.plan.as_deref().unwrap_or("full");
+    Ok(model.plan(name)?.into())
+}
+
+fn note(plan: &SublayerPlan) -> PlanNote {
+    PlanNote {
+        name: plan.layers().name.clone(),
+        layers: plan.layers().layers.clone(),
+        mute_attention: plan.mute_attention().to_vec(),
+        mute_mlp: plan.mute_mlp().to_vec(),
+    }
+}
+
+fn name(job: &Job) -> String {
+    match job {
+        Job::Bench(task) => task.name().to_string(),
+        Job::Text(measure, path) => format!("{} of {}", measure.name(), file_name(path)),
+    }
+}
+
+fn writes(works: &[Work]) -> bool {
+    let writes = |item: &Item| matches!(item.ask, Ask::Number { .. } | Ask::Repetition { .. });
+    works
+        .iter()
+        .any(|work| work.items.first().is_some_and(writes))
+}
+
+/// Bytes or tokens that are read for an item; only compared within a task.
+fn length(item: &Item) -> usize {
+    match &item.ask {
+        Ask::Choice { requests, .. } => requests
+            .iter()
+            .map(|r| r.context.len() + r.continuation.len())
+            .max()
+            .unwrap_or(0),
+        Ask::Greedy(request) => request.context.len(),
+        Ask::Number { prompt, .. } => prompt.len(),
+        Ask::Page { text, .. } => text.len(),
+        Ask::Window(tokens) | Ask::Compare(tokens) => tokens.len(),
+        Ask::Repetition { prompt, .. } => prompt.len(),
+    }
+}
+
+fn say_what_would_be_done(
+    args: &Args,
+    works: &[Work],
+    plan: &SublayerPlan,
+    gpu: &GpuInfo,
+) -> Result<()> {
+    if args.conduct.json {
+        let tasks = works
+            .iter()
+            .map(|work| json!({ "task": name(work.job), "items": work.items.len() }));
+        let report = json!({
+            "dry_run": true, "plan": note(plan), "device": gpu.name, "tasks": tasks.collect::<Vec<_>>(),
+        });
+        println!("{report}");
+        return Ok(());
+    }
+    let layers = &plan.layers().layers;
+    println!(
+        "would measure plan {} ({} layers) on {}:",
+        plan.layers().name,
+        layers.len(),
+        gpu.name
+    );
+    for work in works {
+        println!("  {}: {} items", name(work.job), work.items.len());
+    }
+    Ok(())
+}
+
+impl Model {
+    /// A lane for writing, as exact as the model's file: a checkpoint in f32, a pack as it is packed.
+    fn lane(
+        &self,
+        plan: LayerPlan,
+        device: &halfdepth::decode::Device,
+        variant: halfdepth::kernels::Variant,
+    ) -> Result<Lane> {
+        let model = self.llama(device)?;
+        let options = halfdepth::decode::LaneOptions {
+            context: model.config().context,
+            variant,
+        };
+        Ok(block_on(Lane::with(&model, plan, options))?)
+    }
+}
