@@ -1,6 +1,6 @@
 //! `halfdepth eval`: what a model scores at full depth or under a plan, beside what guessing scores.
 
-mod data;
+pub(crate) mod data;
 mod print;
 mod run;
 mod state;

@@ -190,7 +190,7 @@ impl Key<'_> {
 fn answer(work: &Work, answerer: &mut Answerer, state: &mut State) -> Result<()> {
     let mut open = state.open_items();
     // Long ones first and like beside like: little of a batch is padding.
-    open.sort_by_key(|index| std::cmp::Reverse(length(&work.items[*index])));
+    open.sort_by_key(|index| std::cmp::Reverse(work.items[*index].length()));
     let bar = progress(work.items.len(), "");
     bar.set_message(name(work.job));
     bar.set_position((work.items.len() - open.len()) as u64);
@@ -265,22 +265,6 @@ fn writes(works: &[Work]) -> bool {
     works
         .iter()
         .any(|work| work.items.first().is_some_and(writes))
-}
-
-/// Bytes or tokens that are read for an item; only compared within a task.
-fn length(item: &Item) -> usize {
-    match &item.ask {
-        Ask::Choice { requests, .. } => requests
-            .iter()
-            .map(|r| r.context.len() + r.continuation.len())
-            .max()
-            .unwrap_or(0),
-        Ask::Greedy(request) => request.context.len(),
-        Ask::Number { prompt, .. } => prompt.len(),
-        Ask::Page { text, .. } => text.len(),
-        Ask::Window(tokens) | Ask::Compare(tokens) => tokens.len(),
-        Ask::Repetition { prompt, .. } => prompt.len(),
-    }
 }
 
 fn say_what_would_be_done(
