@@ -20,8 +20,8 @@ const DRAWS: usize = 2000;
 const FALSE: usize = DRAWS / 200;
 /// Noise below this share of the curve's height is rounding, not noise.
 const ROUNDING: f64 = 1e-9;
-/// The 95 % point of chi squared with one degree of freedom: breaks whose fits are likelier than this are in the interval.
-const CHI_SQUARED: f64 = 3.841_458_820_694_124;
+/// The two-sided 95 % point of the normal distribution.
+const Z: f64 = 1.959_963_984_540_054;
 
 /// Which way is worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,14 +123,14 @@ impl KneeFinder {
             .map(|(found, ratio)| found.filter(|(_, rest)| straight / rest > ratio));
         // Numbers that each curve has: constant, slope, changes of slope and where; and the noise.
         let information = |rest: f64, numbers: f64| information(rest, numbers, y.len() as f64);
-        let one = one.map(|(bend, rest)| (bend, information(rest, 5.0)));
-        let two = two.map(|(bend, rest)| (bend, information(rest, 7.0)));
-        let better = match (one, two) {
-            (Some(one), Some(two)) if two.1 < one.1 => Some(two),
-            (one, two) => one.or(two),
-        };
-        let Some((bend, broken)) = better else {
-            return Shape::Straight;
+        // A second break has to be as believable beside the first as the first beside none.
+        let (bend, broken) = match (one, two) {
+            (Some((_, one)), Some((bend, two))) if one / two > self.believable[0] => {
+                (bend, information(two, 7.0))
+            }
+            (Some((bend, rest)), _) => (bend, information(rest, 5.0)),
+            (None, Some((bend, rest))) => (bend, information(rest, 7.0)),
+            (None, None) => return Shape::Straight,
         };
         let parabola = bends.off_parabola(&off_line).max(floor);
         if information(parabola, 4.0) <= broken {
@@ -161,7 +161,9 @@ impl KneeFinder {
         let Some(which) = slopes.windows(2).position(worsens) else {
             return Shape::AtOnce;
         };
-        let limit = rest(bend) * (CHI_SQUARED / y.len() as f64).exp();
+        // Constant, slope, changes of slope and where: breaks whose fit the F test does not tell from the best one's.
+        let room = y.len() as f64 - 2.0 - 2.0 * bend.breaks.len() as f64;
+        let limit = rest(bend) * (1.0 + student(room).powi(2) / room);
         let likely = family.iter().filter(|other| rest(other) <= limit);
         let at = |bend: &Bend| self.first + bend.breaks[which] * self.span;
         let (low, high) = likely
@@ -186,6 +188,12 @@ fn information(rest: f64, numbers: f64, points: f64) -> f64 {
         return f64::INFINITY;
     }
     points * (rest / points).ln() + 2.0 * numbers + 2.0 * numbers * (numbers + 1.0) / room
+}
+
+/// The two-sided 95 % point of Student's t: Cornish and Fisher's expansion.
+fn student(room: f64) -> f64 {
+    let z2 = Z * Z;
+    Z + Z * (z2 + 1.0) / (4.0 * room) + Z * ((5.0 * z2 + 16.0) * z2 + 3.0) / (96.0 * room * room)
 }
 
 fn least(bends: &[Bend], rest: impl Fn(&Bend) -> f64) -> Option<(&Bend, f64)> {
