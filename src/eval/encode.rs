@@ -101,16 +101,20 @@ impl<'t> Encoder<'t> {
     }
 
     /// Leaves out tokens at the left until the rest fits: the last one is only scored, so one more than the context fits.
-    fn cut(&self, whole: Vec<u32>, split: usize, request: &Request) -> Result<Pair, EvalError> {
-        if split == 0 || split >= whole.len() {
-            let context = request.context.chars().rev().take(40).collect::<Vec<_>>();
+    ///
+    /// Where the harness ends with an error, the nearest thing to it is scored: of a continuation that is longer than the
+    /// context, its end; of one that merges into the context whole, the token it merged into.
+    fn cut(&self, mut whole: Vec<u32>, split: usize, request: &Request) -> Result<Pair, EvalError> {
+        if split == 0 {
+            whole.insert(0, self.prefix);
+        }
+        let split = split.max(1).min(whole.len().saturating_sub(1));
+        if split == 0 {
             return Err(EvalError::NothingToScore {
-                context: context.into_iter().rev().collect(),
                 continuation: request.continuation.chars().take(40).collect(),
             });
         }
         let excess = whole.len().saturating_sub(self.context + 1);
-        // The harness ends with an error where a continuation alone is longer than the context; here its end is scored.
         let split = split.max(excess + 1);
         Ok(Pair {
             context: whole[excess..split].to_vec(),

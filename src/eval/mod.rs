@@ -7,6 +7,7 @@
 mod answer;
 pub mod data;
 mod encode;
+mod figures;
 mod generate;
 mod item;
 mod lane;
@@ -17,6 +18,7 @@ mod state;
 mod statistics;
 mod task;
 mod text;
+mod warnings;
 
 use thiserror::Error;
 
@@ -26,18 +28,20 @@ use crate::tokenizer::TokenizerError;
 
 pub use self::answer::{Answer, Answerer};
 pub use self::encode::{Encoder, Pair};
+pub use self::figures::summarise;
 pub use self::generate::{Ends, Writer, extract_number, repeated_4grams};
 pub use self::item::{Ask, Item, Request, choose, choose_by_length};
 pub use self::lane::cross_entropy;
 pub use self::report::{
     Accuracy, Baselines, EvalReport, Figures, Mean, ModelNote, PlanNote, REPORT_FORMAT,
-    REPORT_VERSION, TaskReport, summarise, warnings,
+    REPORT_VERSION, TaskReport,
 };
 pub use self::search::{best_plan, exchange, greedy};
 pub use self::state::{STATE_FORMAT, STATE_VERSION, StateKey, header, parse_state, record};
 pub use self::statistics::{Interval, mean_interval, wilson};
 pub use self::task::{Files, MMLU_SUBJECTS, Mmlu, Task};
 pub use self::text::{TextMeasure, rolling_windows, wikitext_detokenized, wikitext_pages};
+pub use self::warnings::warnings;
 
 /// Why something could not be measured.
 #[derive(Debug, Error)]
@@ -68,12 +72,10 @@ pub enum EvalError {
         /// All names.
         known: String,
     },
-    /// A continuation that merges into its context whole, or is empty.
-    #[error("{context:?} followed by {continuation:?} leaves no token to score")]
+    /// A continuation of no tokens.
+    #[error("{continuation:?} has no token to score; is the item complete?")]
     NothingToScore {
-        /// The end of the context.
-        context: String,
-        /// What follows it.
+        /// What was to be scored.
         continuation: String,
     },
     /// The model names neither a begin nor an end token.
