@@ -153,6 +153,11 @@ pub const STORAGES: [Storage; 15] = [
 ];
 
 impl Storage {
+    /// `pack-q4`, which `halfdepth pack` makes unless told otherwise.
+    pub const PACK: Self = STORAGES[0];
+    /// `f16`.
+    pub const F16: Self = STORAGES[4];
+
     /// One of [`STORAGES`], or any number of bits for every weight: `4.25`.
     pub fn named(name: &str) -> Option<Self> {
         let known = STORAGES.into_iter().find(|storage| storage.name == name);

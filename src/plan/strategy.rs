@@ -121,7 +121,14 @@ fn block(
     dropped: usize,
 ) -> Result<LayerPlan, PlanError> {
     at_most(&name, layers, dropped)?;
-    let block: Vec<usize> = (first..first.saturating_add(dropped)).collect();
+    if first > layers - dropped {
+        return Err(PlanError::OutOfRange {
+            plan: name,
+            layer: first.saturating_add(dropped.saturating_sub(1)),
+            last: layers - 1,
+        });
+    }
+    let block: Vec<usize> = (first..first + dropped).collect();
     LayerPlan::without(layers, &block)?.named(name)
 }
 
