@@ -224,10 +224,10 @@ impl Job {
                 ]
             }
             Kind::Text(TextMeasure::Compare) => vec![
-                measure("kl", "KL from full depth, nats a token", Worse::Up, true),
+                measure("kl", "KL(full || plan), nats a token", Worse::Up, true),
                 measure(
                     "agreement",
-                    "same token picked as full depth",
+                    "top-1 agreement with full depth",
                     Worse::Down,
                     true,
                 ),
@@ -287,6 +287,11 @@ impl Value {
                 high: all().fold(f64::NEG_INFINITY, f64::max),
             }),
         }
+    }
+
+    /// Whether the true figures may be the same for all their intervals say: these overlap.
+    pub(super) fn may_equal(&self, other: &Self) -> bool {
+        self.low <= other.high && other.low <= self.high
     }
 
     /// Whether JSON holds it.

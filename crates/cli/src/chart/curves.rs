@@ -85,7 +85,7 @@ fn panel(curve: &Curve, lines: &[Line], measure: &Measure, letter: char) -> Pane
 fn head(drawing: &mut Drawing, curve: &Curve) {
     let name: String = curve.model.name.chars().take(60).collect();
     let title = format!(
-        "{name}: what is lost with its {} layers",
+        "{name}: figures against the share of its {} layers that is dropped",
         curve.model.layers
     );
     drawing.text((MARGIN, 28.0), title, 16.0, Anchor::Start, INK);
@@ -118,7 +118,7 @@ fn legend(drawing: &mut Drawing, curve: &Curve, lines: &[Line]) {
             INK,
         );
         // Letters are half as wide as high, on the average.
-        *x += 36.0 + label.chars().count() as f32 * LETTERS * 0.52 + 22.0;
+        *x += 36.0 + label.chars().count() as f32 * LETTERS * 0.5 + 22.0;
     };
     for line in lines {
         sample(drawing, style(line.strategy), (x, y));

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use super::state::{State, default_folder};
 use super::{Args, Job, data, file_name};
 use crate::dense::{self, Model};
-use crate::model::progress;
+use crate::model::{plan_file, progress};
 
 /// Items that are answered, and kept, together: enough to fill batches of like length.
 const TOGETHER: usize = 64;
@@ -241,6 +241,9 @@ fn plan(args: &Args, model: &Model) -> Result<SublayerPlan> {
         return Ok(LayerPlan::without(layers, &args.drop)?.into());
     }
     let name = args.plan.as_deref().unwrap_or("full");
+    if let Some(file) = plan_file(name, model.source().config())? {
+        return Ok(file.plan()?);
+    }
     Ok(model.plan(name)?.into())
 }
 
