@@ -17,6 +17,7 @@ pub mod kernels;
 pub mod model;
 pub mod pack;
 pub mod plan;
+pub mod prune;
 pub mod quant;
 pub mod scan;
 pub mod shapes;

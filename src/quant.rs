@@ -272,6 +272,33 @@ impl Packed {
         Ok(())
     }
 
+    /// One row as ggml's blocks, Q8_0 or Q4_0 by format; the inverse of what [`Packed::from_matrix`] does to them. Rows of floats,
+    /// and rows that groups do not fill, have none.
+    pub fn row_to_blocks(&self, row: usize) -> Option<Vec<u8>> {
+        if self.format == Format::F32 || !self.cols.is_multiple_of(GROUP) {
+            return None;
+        }
+        let (groups, per_group) = (self.cols / GROUP, GROUP / self.format.weights_per_word());
+        let words = self
+            .words
+            .get(row * groups * per_group..)?
+            .chunks(per_group);
+        let scales = self.scales.get(row * groups..(row + 1) * groups)?;
+        let mut bytes = Vec::new();
+        for (scale, words) in scales.iter().zip(words) {
+            bytes.extend(scale.to_le_bytes());
+            match self.format {
+                Format::Q4 => {
+                    // Byte j holds columns j and j + 16: the first two words' nibbles low, the last two's high.
+                    let nibble = |col: usize| (words[col / 8] >> (col % 8 * 4) & 15) as u8;
+                    bytes.extend((0..GROUP / 2).map(|j| nibble(j) | nibble(j + GROUP / 2) << 4));
+                }
+                _ => bytes.extend(words.iter().flat_map(|word| word.to_le_bytes())),
+            }
+        }
+        Some(bytes)
+    }
+
     /// ggml's blocks of one row: an f16 scale, then 32 bytes (Q8_0) or 16 (Q4_0: byte j holds columns j and j + 16).
     fn push_blocks(&mut self, bytes: &[u8], dtype: Dtype) {
         for block in bytes.chunks_exact(dtype.block_bytes()) {

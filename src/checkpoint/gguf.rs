@@ -1,5 +1,5 @@
 //! GGUF versions 2 and 3 (llama.cpp's file): one file that holds shape, tokenizer, chat template and weights.
-//! F32, F16, Q8_0 and Q4_0 tensors are read; q and k are put into Hugging Face's row order by [`Checkpoint::matrix`].
+//! F32, F16, BF16, Q8_0 and Q4_0 tensors are read; q and k are put into Hugging Face's row order by [`Checkpoint::matrix`].
 
 mod metadata;
 
@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use self::metadata::{Metadata, Reader};
 use super::{
-    Checkpoint, CheckpointError, Dtype, Kind, LayerWeight, SpecialTexts, StoredTensor, TensorFile,
-    Tensors, TokenizerParts, Weight, matrix::widen,
+    Checkpoint, CheckpointError, Dtype, GgufParts, Kind, LayerWeight, SpecialTexts, Stored,
+    StoredTensor, TensorFile, Tensors, TokenizerParts, Weight, matrix::widen, stored::GgufTensor,
 };
 use crate::config::{ConfigError, LlamaConfig, Rope, RopeScaling};
 
@@ -73,8 +73,45 @@ pub(super) fn open(bytes: &[u8]) -> Result<Checkpoint<'_>, CheckpointError> {
             TokenizerParts::Gguf(Box::new(vocabulary))
         },
         config,
-        files: vec![bytes],
+        stored: Stored::Gguf(bytes),
     })
+}
+
+/// A file that was opened before, taken apart.
+pub(crate) fn parts(bytes: &[u8]) -> Result<GgufParts<'_>, CheckpointError> {
+    let gguf = Gguf::open(bytes)?;
+    let mut tensors: Vec<_> = gguf.tensors.iter().collect();
+    tensors.sort_unstable_by_key(|(_, info)| info.offset);
+    let tensors = tensors.into_iter().map(|(name, info)| GgufTensor {
+        name,
+        kind: ggml_code(info.dtype),
+        dimensions: info.shape.iter().rev().copied().collect(),
+        // `check_extents` has seen that the range is inside the file.
+        bytes: gguf
+            .data
+            .get(info.offset as usize..(info.offset + info.bytes) as usize)
+            .unwrap_or_default(),
+    });
+    Ok(GgufParts {
+        tensors: tensors.collect(),
+        metadata: gguf.metadata.into_entries(),
+    })
+}
+
+/// The name GGUF gives a weight.
+pub(crate) fn gguf_name(weight: Weight) -> String {
+    <Gguf<'_> as TensorFile<'_>>::name(weight)
+}
+
+/// ggml's code of a type.
+pub(crate) fn ggml_code(dtype: Dtype) -> u32 {
+    match dtype {
+        Dtype::F32 => 0,
+        Dtype::F16 => 1,
+        Dtype::Q4_0 => 2,
+        Dtype::Q8_0 => 8,
+        Dtype::Bf16 => 30,
+    }
 }
 
 // Real files have below a hundred keys and 1,200 tensors, texts of 100 kB at most, and 256,000 tokens.
@@ -382,7 +419,7 @@ impl<'a> TensorFile<'a> for Gguf<'a> {
     }
 }
 
-const GGUF_DTYPES: &str = "F32, F16, Q8_0 and Q4_0";
+const GGUF_DTYPES: &str = "F32, F16, BF16, Q8_0 and Q4_0";
 
 impl TensorInfo {
     fn read(reader: &mut Reader, name: &str, alignment: u64) -> Result<Self, CheckpointError> {
@@ -403,6 +440,7 @@ impl TensorInfo {
             1 => Dtype::F16,
             2 => Dtype::Q4_0,
             8 => Dtype::Q8_0,
+            30 => Dtype::Bf16,
             other => {
                 return Err(CheckpointError::Dtype {
                     tensor: name.into(),
@@ -458,7 +496,6 @@ fn ggml_type(id: u32) -> String {
         26 => "I32",
         27 => "I64",
         28 => "F64",
-        30 => "BF16",
         34 | 35 => "a ternary type",
         39 => "MXFP4",
         _ => "an unknown type",

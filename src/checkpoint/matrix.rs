@@ -130,7 +130,7 @@ impl Matrix<'_> {
 }
 
 /// Widens stored numbers exactly as ggml and PyTorch do.
-pub(super) fn widen(bytes: &[u8], dtype: Dtype, values: &mut [f32]) {
+pub(crate) fn widen(bytes: &[u8], dtype: Dtype, values: &mut [f32]) {
     match dtype {
         Dtype::F32 => {
             for (value, b) in values.iter_mut().zip(bytes.chunks_exact(4)) {

@@ -5,6 +5,7 @@
 mod gguf;
 mod matrix;
 mod safetensors;
+mod stored;
 
 use std::borrow::Cow;
 
@@ -12,8 +13,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use self::gguf::GgufVocabulary;
+pub(crate) use self::gguf::{ggml_code, gguf_name, parts as gguf_parts};
+pub(crate) use self::matrix::widen;
 pub use self::matrix::{Dtype, Matrix};
 pub use self::safetensors::{HuggingFaceFiles, shard_names};
+pub(crate) use self::safetensors::{hugging_face_name, stored_tensors};
+pub use self::stored::Stored;
+pub(crate) use self::stored::{GgufParts, SafeTensor};
 use crate::config::{ConfigError, LlamaConfig};
 
 /// One weight of a Llama.
@@ -61,8 +67,8 @@ pub struct Checkpoint<'a> {
     tokenizer: TokenizerParts<'a>,
     chat_template: Option<String>,
     special: SpecialTexts,
-    /// What the weights are stored in, in order.
-    files: Vec<&'a [u8]>,
+    /// What it was opened from.
+    stored: Stored<'a>,
 }
 
 /// Where a checkpoint's tokenizer is to be found.
@@ -308,10 +314,15 @@ impl<'a> Checkpoint<'a> {
         }
     }
 
+    /// The files it was opened from.
+    pub fn stored(&self) -> &Stored<'a> {
+        &self.stored
+    }
+
     /// SHA-256 of the weight files' bytes, one after the other, in hexadecimal. Reads all of them.
     pub fn sha256(&self) -> String {
         let mut hash = Sha256::new();
-        for file in &self.files {
+        for file in self.stored.weight_files() {
             hash.update(file);
         }
         hex(&hash.finalize())
@@ -338,6 +349,17 @@ impl<'a> Checkpoint<'a> {
     }
 }
 
+impl Weight {
+    /// Whether it is a vector.
+    pub(crate) fn is_norm(self) -> bool {
+        match self {
+            Self::FinalNorm => true,
+            Self::Layer(_, part) => part.is_norm(),
+            Self::Embedding | Self::Head => false,
+        }
+    }
+}
+
 impl LayerWeight {
     /// All of them, in the order of their declaration.
     pub const ALL: [Self; 9] = [
@@ -352,12 +374,12 @@ impl LayerWeight {
         Self::Down,
     ];
 
-    fn is_norm(self) -> bool {
+    pub(crate) fn is_norm(self) -> bool {
         matches!(self, Self::AttentionNorm | Self::MlpNorm)
     }
 
     /// (rows, cols); a norm is one row.
-    fn shape(self, config: &LlamaConfig) -> (usize, usize) {
+    pub(crate) fn shape(self, config: &LlamaConfig) -> (usize, usize) {
         let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
         match self {
             Self::AttentionNorm | Self::MlpNorm => (1, hidden),
@@ -482,11 +504,7 @@ impl<'a> Tensor<'a> {
         let Some(stored) = file.find(&name)? else {
             return Err(CheckpointError::MissingTensor { tensor: name });
         };
-        let is_norm = match weight {
-            Weight::FinalNorm => true,
-            Weight::Layer(_, part) => part.is_norm(),
-            Weight::Embedding | Weight::Head => false,
-        };
+        let is_norm = weight.is_norm();
         let expected = if is_norm {
             vec![cols as u64]
         } else {

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Checkpoint, CheckpointError, Dtype, Kind, LayerWeight, SpecialTexts, StoredTensor, TensorFile,
-    Tensors, TokenizerParts, Weight,
+    Checkpoint, CheckpointError, Dtype, Kind, LayerWeight, SafeTensor, SpecialTexts, Stored,
+    StoredTensor, TensorFile, Tensors, TokenizerParts, Weight,
 };
 use crate::config::LlamaConfig;
 
@@ -62,8 +62,36 @@ pub(super) fn open(files: HuggingFaceFiles<'_>) -> Result<Checkpoint<'_>, Checkp
             bos: token_text(&about.bos_token),
             eos: token_text(&about.eos_token),
         },
-        files: files.shards.iter().map(|(_, bytes)| *bytes).collect(),
+        stored: Stored::HuggingFace(files),
     })
+}
+
+/// Every tensor of a folder that was opened before, known or not, file by file in the order of their bytes.
+pub(crate) fn stored_tensors<'a>(
+    files: &HuggingFaceFiles<'a>,
+) -> Result<Vec<SafeTensor<'a>>, CheckpointError> {
+    let folder = Folder::open(files)?;
+    let mut tensors = Vec::new();
+    for shard in &folder.shards {
+        for name in shard.header.offset_keys() {
+            let elsewhere = match &folder.index {
+                Some(index) => index.get(&name) != Some(&shard.name),
+                None => false,
+            };
+            let Some(info) = shard.header.info(&name).filter(|_| !elsewhere) else {
+                continue;
+            };
+            let (start, end) = info.data_offsets;
+            tensors.push(SafeTensor {
+                dtype: info.dtype,
+                shape: info.shape.clone(),
+                // The header was found to cover the file.
+                bytes: shard.data.get(start..end).unwrap_or_default(),
+                name,
+            });
+        }
+    }
+    Ok(tensors)
 }
 
 // The index of a 405B model has 1,138 tensors in 100 kB; its headers are smaller.
@@ -117,6 +145,11 @@ impl<'a> Folder<'a> {
         }
         Ok(Self { shards, index })
     }
+}
+
+/// The name Hugging Face gives a weight.
+pub(crate) fn hugging_face_name(weight: Weight) -> String {
+    <Folder<'_> as TensorFile<'_>>::name(weight)
 }
 
 impl<'a> TensorFile<'a> for Folder<'a> {

@@ -168,7 +168,7 @@ impl Block {
 }
 
 /// x over the root of its mean square, times gamma: (rows, hidden_size).
-pub(super) fn rms_norm(x: Tensor<2>, gamma: Tensor<1>, eps: f32) -> Tensor<2> {
+pub(crate) fn rms_norm(x: Tensor<2>, gamma: Tensor<1>, eps: f32) -> Tensor<2> {
     let mean_square = x.clone().square().mean_dim(1);
     x / (mean_square + eps).sqrt() * gamma.unsqueeze()
 }

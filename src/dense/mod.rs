@@ -14,8 +14,8 @@ use crate::pack::PackError;
 use crate::plan::PlanError;
 use crate::weights::WeightsError;
 
-pub(crate) use self::block::tensor;
 pub use self::block::{Block, Positions};
+pub(crate) use self::block::{rms_norm, tensor};
 pub use self::model::{Dense, default_threads, is_cpu};
 pub(crate) use self::parallel::in_parallel;
 pub(crate) use self::score::read_floats;

@@ -10,14 +10,22 @@ use super::{MAX_TOKENS, TokenizerError, within};
 use crate::checkpoint::GgufVocabulary;
 
 /// What SentencePiece writes for a space.
-const MARK: &str = "\u{2581}";
+pub(super) const MARK: &str = "\u{2581}";
 /// The sum of the squares of the tokens' lengths: what the search for merges costs. Real vocabularies stay below 2^26.
 const MAX_MERGE_WORK: usize = 1 << 30;
 
 // `tokenizer.ggml.token_type`
-const UNKNOWN: i32 = 2;
-const CONTROL: i32 = 3;
-const USER_DEFINED: i32 = 4;
+pub(super) const NORMAL: i32 = 1;
+pub(super) const UNKNOWN: i32 = 2;
+pub(super) const CONTROL: i32 = 3;
+pub(super) const USER_DEFINED: i32 = 4;
+pub(super) const UNUSED: i32 = 5;
+pub(super) const BYTE: i32 = 6;
+
+// How texts are split before merging.
+const GPT_2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+pub(super) const LLAMA_3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+pub(super) const QWEN_2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// The parts of a tokenizer, to be checked as those of a `tokenizer.json` are.
 pub(super) fn read(vocabulary: &GgufVocabulary) -> Result<File, TokenizerError> {
@@ -221,10 +229,6 @@ struct Style {
 
 impl Style {
     fn of(pre: &str) -> Result<Self, TokenizerError> {
-        const GPT_2: &str =
-            r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
-        const LLAMA_3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-        const QWEN_2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
         let plain = |splits| Self {
             splits,
             whole_words: false,

@@ -9,6 +9,7 @@ mod detokenizer;
 mod file;
 mod gguf;
 mod pieces;
+mod to_gguf;
 
 use std::collections::HashSet;
 
@@ -18,6 +19,7 @@ use tokenizers::Model;
 use crate::checkpoint::GgufVocabulary;
 
 pub use detokenizer::Detokenizer;
+pub use to_gguf::gguf_vocabulary;
 
 /// The longest `tokenizer.json` that is read, in bytes; Gemma's, the longest known, has 33 MB.
 pub const MAX_FILE_BYTES: usize = 64 << 20;

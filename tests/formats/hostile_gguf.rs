@@ -340,7 +340,7 @@ fn broken_tensors_are_named() {
         (
             "Q4_K",
             |b| tensor(b, 20, &[12, 0, 0, 0]),
-            "is stored as Q4_K (ggml type 12); F32, F16, Q8_0 and Q4_0 can be read",
+            "is stored as Q4_K (ggml type 12); F32, F16, BF16, Q8_0 and Q4_0 can be read",
         ),
         (
             "Q6_K",
@@ -353,9 +353,9 @@ fn broken_tensors_are_named() {
             "is stored as Q5_1 (ggml type 7)",
         ),
         (
-            "BF16",
-            |b| tensor(b, 20, &[30, 0, 0, 0]),
-            "is stored as BF16 (ggml type 30)",
+            "F64",
+            |b| tensor(b, 20, &[28, 0, 0, 0]),
+            "is stored as F64 (ggml type 28)",
         ),
         (
             "an unknown type",

@@ -4,6 +4,7 @@ mod hostile;
 mod sampling;
 mod stream;
 mod templates;
+mod to_gguf;
 mod tokens;
 
 use std::path::PathBuf;

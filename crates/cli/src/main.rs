@@ -14,6 +14,7 @@ mod model;
 mod open;
 mod pack;
 mod plan;
+mod prune;
 mod random;
 mod sampling;
 mod scan;
@@ -49,6 +50,8 @@ enum Verb {
     Scan(scan::Args),
     /// Chooses the layers that are to go, and says what that would save.
     Plan(plan::Args),
+    /// Writes a model without the layers that a plan leaves out.
+    Prune(prune::Args),
     /// Measures a model at some depth: loss, distance from full depth, benchmarks, what it writes.
     Eval(eval::Args),
     /// Measures every depth by every strategy: figures against the share of layers dropped, and their knees.
@@ -72,6 +75,7 @@ fn main() -> std::process::ExitCode {
         Verb::Budget(args) => budget::run(&args),
         Verb::Scan(args) => scan::run(&args),
         Verb::Plan(args) => plan::run(&args),
+        Verb::Prune(args) => prune::run(&args),
         Verb::Eval(args) => eval::run(&args),
         Verb::Curve(args) => curve::run(&args),
         Verb::Serve(args) => serve::run(&args),

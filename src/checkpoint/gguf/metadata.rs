@@ -9,6 +9,8 @@ use crate::config::ConfigError;
 /// Key to value; arrays stay bytes until asked for.
 pub(super) struct Metadata<'a> {
     values: BTreeMap<&'a str, Value<'a>>,
+    /// Key, type and bytes of each value, in the file's order.
+    entries: Vec<(&'a str, u32, &'a [u8])>,
 }
 
 #[derive(Clone, Copy)]
@@ -40,15 +42,22 @@ const F64: u32 = 12;
 impl<'a> Metadata<'a> {
     pub(super) fn read(reader: &mut Reader<'a>, count: u64) -> Result<Self, CheckpointError> {
         let mut values = BTreeMap::new();
+        let mut entries = Vec::new();
         for _ in 0..count {
             let key = reader.text("a metadata key", MAX_NAME_BYTES)?;
             let kind = reader.u32("a metadata type")?;
+            let start = reader.position;
             let value = Value::read(reader, key, kind)?;
+            entries.push((key, kind, &reader.bytes[start..reader.position]));
             if values.insert(key, value).is_some() {
                 return Err(malformed(format!("metadata key `{key}` is listed twice")));
             }
         }
-        Ok(Self { values })
+        Ok(Self { values, entries })
+    }
+
+    pub(super) fn into_entries(self) -> Vec<(&'a str, u32, &'a [u8])> {
+        self.entries
     }
 
     fn get<T>(

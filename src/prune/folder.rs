@@ -1,0 +1,214 @@
+//! A cut model as a Hugging Face folder.
+
+use std::borrow::Cow;
+
+use ::safetensors::tensor::Dtype as StoredDtype;
+use serde_json::{Map, Value};
+
+use super::hugging_face_config::{cut, from_scratch, pretty};
+use super::safetensors_file::{Tensor, write};
+use super::{Cut, PruneError, Put, RECORD};
+use crate::checkpoint::{
+    Checkpoint, Dtype, HuggingFaceFiles, LayerWeight, SafeTensor, Stored, TokenizerSource, Weight,
+    hugging_face_name, stored_tensors,
+};
+use crate::tokenizer::Tokenizer;
+
+/// Bytes of a weight file before another is begun, as transformers long did by default.
+pub const SHARD_BYTES: u64 = 5_000_000_000;
+
+/// How to write a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FolderOptions {
+    /// Bytes of a weight file before another is begun.
+    pub shard_bytes: u64,
+}
+
+/// Gives every file that depends on the layers to `put`: configuration, weights, record; from a GGUF file the tokenizer too. Files of
+/// a folder that do not (tokenizer, template, licence) are the caller's to copy. `progress` is told how many of how many tensors
+/// are written.
+///
+/// # Errors
+/// The format cannot hold what the source has, the source is damaged, or `put` failed.
+pub fn write_folder(
+    cut: Cut,
+    options: FolderOptions,
+    put: &mut Put,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<(), PruneError> {
+    match cut.checkpoint.stored() {
+        Stored::HuggingFace(files) => {
+            put_text(put, "config.json", &self::cut(files.config, cut.plan)?)?;
+            copy_tensors(files, cut, options, put, progress)?;
+        }
+        Stored::Gguf(_) => {
+            convert_tensors(cut, options, put, progress)?;
+            for (name, content) in gguf_texts(cut)? {
+                put_text(put, name, &content)?;
+            }
+        }
+    }
+    put_text(put, RECORD, &cut.record.to_json())
+}
+
+fn put_text(put: &mut Put, name: &str, text: &str) -> Result<(), PruneError> {
+    put(name, &mut |out| Ok(out.write_all(text.as_bytes())?))
+}
+
+/// Every tensor that is not of a dropped layer, known here or not, with its bytes as they are.
+fn copy_tensors(
+    files: &HuggingFaceFiles,
+    cut: Cut,
+    options: FolderOptions,
+    put: &mut Put,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<(), PruneError> {
+    let mut kept: Vec<(String, SafeTensor)> = Vec::new();
+    for tensor in stored_tensors(files)? {
+        if let Some(name) = renumbered(&tensor.name, &cut.plan.layers) {
+            kept.push((name, tensor));
+        }
+    }
+    let tensors: Vec<Tensor> = kept
+        .iter()
+        .map(|(name, tensor)| Tensor {
+            name: name.clone(),
+            dtype: tensor.dtype,
+            shape: tensor.shape.clone(),
+            bytes: tensor.bytes.len(),
+        })
+        .collect();
+    write(&tensors, options.shard_bytes, put, &mut |index, out| {
+        if let Some((_, tensor)) = kept.get(index) {
+            out.write_all(tensor.bytes)?;
+        }
+        progress(index + 1, kept.len());
+        Ok(())
+    })
+}
+
+/// `model.layers.N.…` under its new number; `None` for a layer that is left out.
+fn renumbered(name: &str, layers: &[usize]) -> Option<String> {
+    let Some(rest) = name.strip_prefix("model.layers.") else {
+        return Some(name.to_string());
+    };
+    let (number, rest) = rest.split_once('.')?;
+    let number: usize = number.parse().ok()?;
+    let position = layers.iter().position(|layer| *layer == number)?;
+    Some(format!("model.layers.{position}.{rest}"))
+}
+
+/// The weights of a GGUF file, as far as safetensors have their types, rows of q and k in Hugging Face's order.
+fn convert_tensors(
+    cut: Cut,
+    options: FolderOptions,
+    put: &mut Put,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<(), PruneError> {
+    let (checkpoint, plan) = (cut.checkpoint, cut.plan);
+    let mut weights = vec![(Weight::Embedding, Weight::Embedding)];
+    for (position, layer) in plan.layers.iter().enumerate() {
+        let parts = LayerWeight::ALL.into_iter();
+        weights
+            .extend(parts.map(|part| (Weight::Layer(position, part), Weight::Layer(*layer, part))));
+    }
+    weights.push((Weight::FinalNorm, Weight::FinalNorm));
+    if !checkpoint.config().tied_head {
+        weights.push((Weight::Head, Weight::Head));
+    }
+    let mut tensors = Vec::new();
+    for (new, old) in &weights {
+        tensors.push(described(checkpoint, *new, *old)?);
+    }
+    write(&tensors, options.shard_bytes, put, &mut |index, out| {
+        if let Some((_, old)) = weights.get(index) {
+            out.write_all(&bytes(checkpoint, *old)?)?;
+        }
+        progress(index + 1, weights.len());
+        Ok(())
+    })?;
+    let widest = tensors.iter().map(|tensor| tensor.dtype).max();
+    let number_type = match widest {
+        Some(StoredDtype::F16) => "float16",
+        Some(StoredDtype::BF16) => "bfloat16",
+        _ => "float32",
+    };
+    let config = from_scratch(checkpoint.config(), plan.layers.len(), number_type)?;
+    put_text(put, "config.json", &config)
+}
+
+fn described(checkpoint: &Checkpoint, new: Weight, old: Weight) -> Result<Tensor, PruneError> {
+    let name = hugging_face_name(new);
+    if old.is_norm() {
+        let hidden = checkpoint.config().hidden_size;
+        return Ok(Tensor {
+            name,
+            dtype: StoredDtype::F32,
+            shape: vec![hidden],
+            bytes: 4 * hidden,
+        });
+    }
+    // q and k are put in order again when they are written: cheaper than to hold them.
+    let matrix = checkpoint.matrix(old)?;
+    let dtype = match matrix.dtype {
+        Dtype::F32 => StoredDtype::F32,
+        Dtype::F16 => StoredDtype::F16,
+        Dtype::Bf16 => StoredDtype::BF16,
+        Dtype::Q8_0 | Dtype::Q4_0 => {
+            return Err(PruneError::NoPlace {
+                what: format!("tensor `{}` in {}", matrix.name, matrix.dtype.name()),
+                format: "safetensors",
+                way_out: "write a GGUF file with --to gguf, or begin with a GGUF file in F16 or F32",
+            });
+        }
+    };
+    Ok(Tensor {
+        name,
+        dtype,
+        shape: vec![matrix.rows, matrix.cols],
+        bytes: matrix.bytes.len(),
+    })
+}
+
+fn bytes<'c>(checkpoint: &'c Checkpoint, weight: Weight) -> Result<Cow<'c, [u8]>, PruneError> {
+    if weight.is_norm() {
+        let values = checkpoint.vector(weight)?.into_iter();
+        return Ok(values.flat_map(f32::to_le_bytes).collect::<Vec<_>>().into());
+    }
+    Ok(checkpoint.matrix(weight)?.bytes)
+}
+
+/// The tokenizer and what it says of chat.
+fn gguf_texts(cut: Cut) -> Result<Vec<(&'static str, String)>, PruneError> {
+    let checkpoint = cut.checkpoint;
+    let TokenizerSource::Gguf(vocabulary) = checkpoint.tokenizer() else {
+        return Ok(Vec::new());
+    };
+    let mut about = Map::from_iter([
+        (
+            "tokenizer_class".to_string(),
+            Value::from("PreTrainedTokenizerFast"),
+        ),
+        ("clean_up_tokenization_spaces".to_string(), false.into()),
+        (
+            "model_max_length".to_string(),
+            checkpoint.config().context.into(),
+        ),
+    ]);
+    let special = checkpoint.special();
+    for (name, value) in [
+        ("bos_token", special.bos.as_deref()),
+        ("eos_token", special.eos.as_deref()),
+        ("chat_template", checkpoint.chat_template()),
+    ] {
+        if let Some(value) = value {
+            about.insert(name.to_string(), value.into());
+        }
+    }
+    let tokenizer = Tokenizer::from_gguf(vocabulary)?.to_json()?;
+    let about = pretty(&Value::Object(about));
+    Ok(vec![
+        ("tokenizer.json", tokenizer),
+        ("tokenizer_config.json", about),
+    ])
+}
