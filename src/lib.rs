@@ -8,6 +8,7 @@ pub mod budget;
 pub mod chat;
 pub mod checkpoint;
 pub mod config;
+pub mod curve;
 pub mod decode;
 pub mod dense;
 mod draws;

@@ -65,6 +65,24 @@ pub enum Ask {
     },
 }
 
+impl Item {
+    /// Bytes or tokens that are read for it; only compared within a task.
+    pub fn length(&self) -> usize {
+        match &self.ask {
+            Ask::Choice { requests, .. } => requests
+                .iter()
+                .map(|r| r.context.len() + r.continuation.len())
+                .max()
+                .unwrap_or(0),
+            Ask::Greedy(request) => request.context.len(),
+            Ask::Number { prompt, .. } => prompt.len(),
+            Ask::Page { text, .. } => text.len(),
+            Ask::Window(tokens) | Ask::Compare(tokens) => tokens.len(),
+            Ask::Repetition { prompt, .. } => prompt.len(),
+        }
+    }
+}
+
 /// The first of the largest, as numpy's `argmax`; 0 where there is none.
 pub fn choose(logs: &[f64]) -> usize {
     let mut best = 0;

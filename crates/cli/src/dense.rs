@@ -132,7 +132,7 @@ impl Model {
             (_, "full") => Ok(LayerPlan::full(layers)?),
             (_, "half") => Ok(LayerPlan::simple(layers, layers / 2)?),
             _ => bail!(
-                "a checkpoint has the plans `full` and `half`; leave layers out by number with --drop"
+                "a checkpoint has the plans `full` and `half`; name a file that `halfdepth plan` wrote, or leave layers out by number with --drop"
             ),
         }
     }

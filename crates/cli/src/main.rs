@@ -5,6 +5,7 @@ mod budget;
 mod chart;
 mod chat;
 mod conduct;
+mod curve;
 mod dense;
 mod eval;
 mod generate;
@@ -53,6 +54,8 @@ enum Verb {
     Prune(prune::Args),
     /// Measures a model at some depth: loss, distance from full depth, benchmarks, what it writes.
     Eval(eval::Args),
+    /// Measures every depth by every strategy: figures against the share of layers dropped, and their knees.
+    Curve(curve::Args),
     /// Serves a pack to a page, with ranges and CORS.
     Serve(serve::Args),
 }
@@ -74,6 +77,7 @@ fn main() -> std::process::ExitCode {
         Verb::Plan(args) => plan::run(&args),
         Verb::Prune(args) => prune::run(&args),
         Verb::Eval(args) => eval::run(&args),
+        Verb::Curve(args) => curve::run(&args),
         Verb::Serve(args) => serve::run(&args),
     };
     match result {

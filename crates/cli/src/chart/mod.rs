@@ -3,10 +3,14 @@
 //! The font is Roboto (Apache-2.0, Google Inc.), cut down to the letters and signs that charts use: a PNG looks the same on a
 //! machine that has no fonts at all.
 
+mod axis;
+mod curves;
 mod heat_map;
+mod panel;
 mod raster;
 mod svg;
 
+pub(crate) use curves::curves;
 pub(crate) use heat_map::heat_map;
 
 /// A picture on white.
@@ -42,6 +46,12 @@ enum Shape {
         points: Vec<(f32, f32)>,
         colour: Colour,
         width: f32,
+        /// Points drawn, points left out.
+        dash: Option<[f32; 2]>,
+    },
+    Polygon {
+        points: Vec<(f32, f32)>,
+        fill: Colour,
     },
     Text {
         /// On the baseline.
@@ -74,7 +84,29 @@ impl Drawing {
             points,
             colour,
             width,
+            dash: None,
         });
+    }
+
+    /// A line of dashes: points drawn, points left out.
+    pub(crate) fn dashes(
+        &mut self,
+        points: Vec<(f32, f32)>,
+        colour: Colour,
+        width: f32,
+        dash: Option<[f32; 2]>,
+    ) {
+        self.shapes.push(Shape::Line {
+            points,
+            colour,
+            width,
+            dash,
+        });
+    }
+
+    /// The area within the points.
+    pub(crate) fn polygon(&mut self, points: Vec<(f32, f32)>, fill: Colour) {
+        self.shapes.push(Shape::Polygon { points, fill });
     }
 
     pub(crate) fn frame(

@@ -1,7 +1,9 @@
 //! A drawing as the bytes of a PNG.
 
 use anyhow::{Context, Result};
-use tiny_skia::{Color, FillRule, Paint, Path, PathBuilder, Pixmap, Rect, Stroke, Transform};
+use tiny_skia::{
+    Color, FillRule, Paint, Path, PathBuilder, Pixmap, Rect, Stroke, StrokeDash, Transform,
+};
 use ttf_parser::{Face, OutlineBuilder};
 
 use super::{Anchor, Colour, Drawing, Shape};
@@ -38,21 +40,28 @@ fn draw(canvas: &mut Pixmap, shape: &Shape, face: &Face, to_pixels: Transform) {
             points,
             colour,
             width,
+            dash,
         } => {
-            let mut path = PathBuilder::new();
-            for (index, (x, y)) in points.iter().enumerate() {
-                match index {
-                    0 => path.move_to(*x, *y),
-                    _ => path.line_to(*x, *y),
-                }
-            }
             let stroke = Stroke {
                 width: *width,
-                line_cap: tiny_skia::LineCap::Square,
+                line_cap: match dash {
+                    // A square end would fill the gaps.
+                    Some(_) => tiny_skia::LineCap::Butt,
+                    None => tiny_skia::LineCap::Square,
+                },
+                dash: dash.and_then(|dash| StrokeDash::new(dash.to_vec(), 0.0)),
                 ..Stroke::default()
             };
-            if let Some(path) = path.finish() {
+            if let Some(path) = outline(points).finish() {
                 canvas.stroke_path(&path, &paint(*colour, true), &stroke, to_pixels, None);
+            }
+        }
+        Shape::Polygon { points, fill } => {
+            let mut path = outline(points);
+            path.close();
+            if let Some(path) = path.finish() {
+                let paint = paint(*fill, true);
+                canvas.fill_path(&path, &paint, FillRule::Winding, to_pixels, None);
             }
         }
         Shape::Text {
@@ -71,6 +80,17 @@ fn draw(canvas: &mut Pixmap, shape: &Shape, face: &Face, to_pixels: Transform) {
             }
         }
     }
+}
+
+fn outline(points: &[(f32, f32)]) -> PathBuilder {
+    let mut path = PathBuilder::new();
+    for (index, (x, y)) in points.iter().enumerate() {
+        match index {
+            0 => path.move_to(*x, *y),
+            _ => path.line_to(*x, *y),
+        }
+    }
+    path
 }
 
 fn paint([r, g, b]: Colour, anti_alias: bool) -> Paint<'static> {

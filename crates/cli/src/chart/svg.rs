@@ -32,18 +32,24 @@ fn element(svg: &mut String, shape: &Shape) -> std::fmt::Result {
             points,
             colour,
             width,
+            dash,
         } => {
-            let points: Vec<_> = points
-                .iter()
-                .map(|(x, y)| format!("{x:.2},{y:.2}"))
-                .collect();
+            let dash = dash.map_or(String::new(), |[on, off]| {
+                format!(" stroke-dasharray=\"{on} {off}\"")
+            });
             writeln!(
                 svg,
-                "<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{width}\"/>",
-                points.join(" "),
+                "<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{width}\"{dash}/>",
+                places(points),
                 hex(*colour)
             )
         }
+        Shape::Polygon { points, fill } => writeln!(
+            svg,
+            "<polygon points=\"{}\" fill=\"{}\"/>",
+            places(points),
+            hex(*fill)
+        ),
         Shape::Text {
             at: (x, y),
             text,
@@ -69,6 +75,11 @@ fn element(svg: &mut String, shape: &Shape) -> std::fmt::Result {
             )
         }
     }
+}
+
+fn places(points: &[(f32, f32)]) -> String {
+    let points = points.iter().map(|(x, y)| format!("{x:.2},{y:.2}"));
+    points.collect::<Vec<_>>().join(" ")
 }
 
 fn hex([r, g, b]: Colour) -> String {

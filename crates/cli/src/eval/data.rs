@@ -27,7 +27,8 @@ pub(super) fn items(args: &Args, job: &Job, tokenizer: &Tokenizer) -> Result<Vec
     }
 }
 
-fn files(task: Task, folder: Option<&Path>) -> Result<Files> {
+/// The files of a benchmark.
+pub(crate) fn files(task: Task, folder: Option<&Path>) -> Result<Files> {
     let mut files = Files::new();
     for name in task.files() {
         let folder = folder.context("benchmarks need --data FOLDER, where their files are")?;

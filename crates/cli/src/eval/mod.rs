@@ -1,6 +1,6 @@
 //! `halfdepth eval`: what a model scores at full depth or under a plan, beside what guessing scores.
 
-mod data;
+pub(crate) mod data;
 mod print;
 mod run;
 mod state;
@@ -19,7 +19,7 @@ use crate::model::DeviceChoice;
 pub(crate) struct Args {
     /// A Hugging Face folder, a .gguf file, or a pack
     pub(super) model: PathBuf,
-    /// A plan of the pack, or `full` or `half` (the simple half: the deepest layers but the last left out)
+    /// A plan of the pack, or `full` or `half` (the simple half: the deepest layers but the last left out), or a file that `halfdepth plan` wrote
     #[arg(long, conflicts_with = "drop")]
     pub(super) plan: Option<String>,
     /// Layers to leave out, counted from 0: `--drop 4,5,6`

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use super::state::{State, default_folder};
 use super::{Args, Job, data, file_name};
 use crate::dense::{self, Model};
-use crate::model::progress;
+use crate::model::{plan_file, progress};
 
 /// Items that are answered, and kept, together: enough to fill batches of like length.
 const TOGETHER: usize = 64;
@@ -190,7 +190,7 @@ impl Key<'_> {
 fn answer(work: &Work, answerer: &mut Answerer, state: &mut State) -> Result<()> {
     let mut open = state.open_items();
     // Long ones first and like beside like: little of a batch is padding.
-    open.sort_by_key(|index| std::cmp::Reverse(length(&work.items[*index])));
+    open.sort_by_key(|index| std::cmp::Reverse(work.items[*index].length()));
     let bar = progress(work.items.len(), "");
     bar.set_message(name(work.job));
     bar.set_position((work.items.len() - open.len()) as u64);
@@ -241,6 +241,9 @@ fn plan(args: &Args, model: &Model) -> Result<SublayerPlan> {
         return Ok(LayerPlan::without(layers, &args.drop)?.into());
     }
     let name = args.plan.as_deref().unwrap_or("full");
+    if let Some(file) = plan_file(name, model.source().config())? {
+        return Ok(file.plan()?);
+    }
     Ok(model.plan(name)?.into())
 }
 
@@ -265,22 +268,6 @@ fn writes(works: &[Work]) -> bool {
     works
         .iter()
         .any(|work| work.items.first().is_some_and(writes))
-}
-
-/// Bytes or tokens that are read for an item; only compared within a task.
-fn length(item: &Item) -> usize {
-    match &item.ask {
-        Ask::Choice { requests, .. } => requests
-            .iter()
-            .map(|r| r.context.len() + r.continuation.len())
-            .max()
-            .unwrap_or(0),
-        Ask::Greedy(request) => request.context.len(),
-        Ask::Number { prompt, .. } => prompt.len(),
-        Ask::Page { text, .. } => text.len(),
-        Ask::Window(tokens) | Ask::Compare(tokens) => tokens.len(),
-        Ask::Repetition { prompt, .. } => prompt.len(),
-    }
 }
 
 fn say_what_would_be_done(

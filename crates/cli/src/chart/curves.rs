@@ -1,0 +1,159 @@
+//! In: a curve. Out: a figure: a panel for each measure, the legend above them.
+
+use halfdepth::curve::{Curve, Line, Measure};
+use halfdepth::plan::Strategy;
+
+use super::panel::{BOTTOM, LEFT, Marker, PLOT, Panel, RIGHT, Style, TOP, Trace, sample, wedge};
+use super::{Anchor, Drawing, FAINT, INK};
+
+const MARGIN: f32 = 16.0;
+/// Title, two lines on how it was measured, legend.
+const HEAD: f32 = 100.0;
+const LETTERS: f32 = 12.0;
+
+/// Draws a curve: one panel for each measure that is drawn, or for this one alone.
+pub(crate) fn curves(curve: &Curve, only: Option<&str>) -> Drawing {
+    let lines = curve.lines();
+    let drawn = |measure: &&Measure| match only {
+        Some(name) => measure.name == name,
+        None => measure.is_drawn,
+    };
+    let panels: Vec<Panel> = (curve.measures.iter().filter(drawn).zip('a'..='z'))
+        .map(|(measure, letter)| panel(curve, &lines, measure, letter))
+        .collect();
+    let columns = match panels.len() {
+        0..=1 => 1,
+        2 | 4 => 2,
+        _ => 3,
+    };
+    let rows = panels.len().div_ceil(columns).max(1);
+    let (across, down) = (LEFT + PLOT.0 + RIGHT, TOP + PLOT.1 + BOTTOM);
+    // The legend of a single panel is wider than it.
+    let width = (across * columns as f32).max(640.0) + 2.0 * MARGIN;
+    let mut drawing = Drawing::new(width, HEAD + down * rows as f32 + MARGIN);
+    head(&mut drawing, curve);
+    legend(&mut drawing, curve, &lines);
+    for (index, panel) in panels.iter().enumerate() {
+        let (column, row) = (index % columns, index / columns);
+        let corner = (
+            MARGIN + across * column as f32 + LEFT,
+            HEAD + down * row as f32 + TOP,
+        );
+        panel.draw(&mut drawing, corner);
+    }
+    drawing
+}
+
+fn panel(curve: &Curve, lines: &[Line], measure: &Measure, letter: char) -> Panel {
+    let trace = |line: &Line| Trace {
+        style: style(line.strategy),
+        points: (line.points(&measure.name).into_iter())
+            .map(|(x, value)| (x, value.value, value.low, value.high))
+            .collect(),
+        is_band: line.is_mean(),
+        knee: curve.knee(&line.name, &measure.name).map(|knee| knee.at),
+    };
+    let mut baselines = Vec::new();
+    if let Some(baseline) = &measure.baseline {
+        let name = match measure.worse {
+            halfdepth::curve::Worse::Up => "uniform",
+            halfdepth::curve::Worse::Down => "chance",
+        };
+        baselines.push((format!("{name} {:.3}", baseline.chance), baseline.chance));
+        if let Some(majority) = baseline.majority {
+            baselines.push((format!("majority {majority:.3}"), majority));
+        }
+    }
+    let knees: Vec<String> = (lines.iter())
+        .filter_map(|line| {
+            let knee = curve.knee(&line.name, &measure.name)?;
+            Some(format!("{} {:.2}", line.name, knee.at))
+        })
+        .collect();
+    Panel {
+        letter,
+        title: measure.title.clone(),
+        note: match knees.is_empty() {
+            true => "no knee".into(),
+            false => format!("knees: {}", knees.join(", ")),
+        },
+        baselines,
+        traces: lines.iter().map(trace).collect(),
+    }
+}
+
+fn head(drawing: &mut Drawing, curve: &Curve) {
+    let name: String = curve.model.name.chars().take(60).collect();
+    let title = format!(
+        "{name}: figures against the share of its {} layers that is dropped",
+        curve.model.layers
+    );
+    drawing.text((MARGIN, 28.0), title, 16.0, Anchor::Start, INK);
+    let text = |stretch: &halfdepth::curve::Stretch| {
+        let files: String = stretch.files.join(", ").chars().take(48).collect();
+        let end = stretch.first + stretch.tokens;
+        format!("{files}, tokens {} to {end}", stretch.first)
+    };
+    let items = match curve.limit {
+        Some(limit) => format!("at most {limit} items a benchmark"),
+        None => "every item of a benchmark".into(),
+    };
+    let chosen = format!("plans chosen on {}", text(&curve.chosen_on));
+    let judged = format!(
+        "judged on {} (windows of 128 predictions); {items}; whiskers: 95 %; nothing healed",
+        text(&curve.judged_on)
+    );
+    drawing.text((MARGIN, 47.0), chosen, LETTERS, Anchor::Start, FAINT);
+    drawing.text((MARGIN, 63.0), judged, LETTERS, Anchor::Start, FAINT);
+}
+
+fn legend(drawing: &mut Drawing, curve: &Curve, lines: &[Line]) {
+    let (mut x, y) = (MARGIN, HEAD - 14.0);
+    let entry = |drawing: &mut Drawing, x: &mut f32, label: String| {
+        drawing.text(
+            (*x + 36.0, y + 4.0),
+            label.clone(),
+            LETTERS,
+            Anchor::Start,
+            INK,
+        );
+        // Letters are half as wide as high, on the average.
+        *x += 36.0 + label.chars().count() as f32 * LETTERS * 0.5 + 22.0;
+    };
+    for line in lines {
+        sample(drawing, style(line.strategy), (x, y));
+        let label = match line.series.len() {
+            1 => line.name.clone(),
+            seeds => format!("{}, mean of {seeds} (band: least to most)", line.name),
+        };
+        entry(drawing, &mut x, label);
+    }
+    let has_knee = |line: &Line| {
+        let measures = curve.measures.iter();
+        measures
+            .clone()
+            .any(|measure| curve.knee(&line.name, &measure.name).is_some())
+    };
+    if lines.iter().any(has_knee) {
+        wedge(drawing, (x + 24.0, y + 4.5), FAINT);
+        entry(drawing, &mut x, "knee".into());
+    }
+}
+
+/// Okabe and Ito's colours, which eyes that tell red from green badly tell apart; dashes and markers tell the rest.
+fn style(strategy: Strategy) -> Style {
+    let (colour, dash, marker) = match strategy {
+        Strategy::Similarity => ([0x00, 0x72, 0xb2], None, Marker::Circle),
+        Strategy::Simple => ([0xd5, 0x5e, 0x00], Some([7.0, 3.0]), Marker::Square),
+        Strategy::Influence => ([0x00, 0x9e, 0x73], Some([4.0, 2.0]), Marker::Triangle),
+        Strategy::Greedy => ([0xb8, 0x4a, 0x8c], None, Marker::Diamond),
+        Strategy::Sublayer => ([0xe6, 0x9f, 0x00], Some([9.0, 2.5]), Marker::Cross),
+        Strategy::Random => ([0x66, 0x66, 0x66], Some([2.0, 2.5]), Marker::Point),
+        Strategy::Manual => ([0x22, 0x22, 0x22], None, Marker::Cross),
+    };
+    Style {
+        colour,
+        dash,
+        marker,
+    }
+}
