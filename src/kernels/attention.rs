@@ -66,7 +66,7 @@ impl Heads {
             .with("MAX_SPLITS", self.max_splits(pass_rows))
             .with_f32("SCORE_SCALE", self.score_scale())
             .with("STEP", 4)
-            .with("SHARING", usize::from(self.sharing(pass_rows, variant)))
+            .with("SHARING", usize::from(self.sharing(variant)))
             .choose(
                 "cache_read",
                 match variant.cache {
@@ -76,12 +76,10 @@ impl Heads {
             )
     }
 
-    /// Whether the threads of a subgroup load queries and weights for each other. A decode step has too few queries for it to pay;
-    /// heads must split into subgroups evenly.
-    fn sharing(&self, pass_rows: usize, variant: Variant) -> bool {
+    /// Whether the threads of a subgroup load queries and weights for each other: heads must split into subgroups evenly.
+    fn sharing(&self, variant: Variant) -> bool {
         let fours = self.head_dim / 4;
         variant.prefill == Prefill::Shared
-            && pass_rows > 8
             && fours.is_multiple_of(SHARING)
             && WORKGROUP.is_multiple_of(fours)
     }

@@ -18,39 +18,58 @@ const READS: usize = 32;
 /// Words that a thread reads at once.
 pub const VECTOR: usize = 4;
 
+/// In which order the vectors are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// All threads go through memory side by side, as a GPU likes it.
+    Interleaved,
+    /// Each workgroup has a stretch of its own: one core after the other reads on, where the "GPU" is a program on the CPU.
+    Contiguous,
+}
+
 /// Threads that read `word_count` words, and sums that come out.
 pub fn threads(word_count: usize) -> usize {
     let workgroups = word_count / VECTOR / (READS * WORKGROUP);
     workgroups.clamp(1, MOST_WORKGROUPS) * WORKGROUP
 }
 
-/// Adds up `data` (words, a multiple of [`VECTOR`]) into `sums` ([`threads`]), wrapping: of `n` threads, thread `i` takes the
-/// vectors `i`, `i + n`, `i + 2 n`, ...
-pub fn stream_read(data: Tensor<1, Int>, sums: Tensor<1, Int>) -> Tensor<1, Int> {
+/// Adds up `data` (words, a multiple of [`VECTOR`]) into `sums` ([`threads`]), wrapping.
+///
+/// Every thread takes as many vectors. Interleaved, thread `i` of `n` takes `i`, `i + n`, `i + 2 n`, ...; contiguous, the threads of a
+/// workgroup do so within its stretch. What is left over goes to the first threads, a vector each.
+pub fn stream_read(data: Tensor<1, Int>, sums: Tensor<1, Int>, order: Order) -> Tensor<1, Int> {
     Tensor::from_dispatch(Dispatch::stream_read(
         data.into_dispatch(),
         sums.into_dispatch(),
+        order,
     ))
 }
 
 /// The shader of this op over `word_count` words.
-pub fn shader(word_count: usize) -> Shader {
+pub fn shader(word_count: usize, order: Order) -> Shader {
+    let (threads, vectors) = (threads(word_count), word_count / VECTOR);
+    let (base, stride) = match order {
+        Order::Interleaved => (WORKGROUP, threads),
+        Order::Contiguous => (vectors / threads * WORKGROUP, WORKGROUP),
+    };
     Shader::new("stream_read")
         .with("WORKGROUP", WORKGROUP)
-        .with("THREADS", threads(word_count))
-        .with("VECTORS", word_count / VECTOR)
+        .with("THREADS", threads)
+        .with("VECTORS", vectors)
+        .with("BASE", base)
+        .with("STRIDE", stride)
 }
 
 #[backend_extension(Cube, Flex)]
 pub(crate) trait StreamRead: Backend {
-    fn stream_read(data: IntTensor<Self>, sums: IntTensor<Self>) -> IntTensor<Self>;
+    fn stream_read(data: IntTensor<Self>, sums: IntTensor<Self>, order: Order) -> IntTensor<Self>;
 }
 
 impl StreamRead for CubeBackend {
-    fn stream_read(data: IntTensor<Self>, sums: IntTensor<Self>) -> IntTensor<Self> {
+    fn stream_read(data: IntTensor<Self>, sums: IntTensor<Self>, order: Order) -> IntTensor<Self> {
         let word_count = data.meta.shape()[0];
         launch(
-            shader(word_count),
+            shader(word_count, order),
             CubeCount::Static((threads(word_count) / WORKGROUP) as u32, 1, 1),
             &[&data, &sums],
         );
@@ -59,13 +78,24 @@ impl StreamRead for CubeBackend {
 }
 
 impl StreamRead for Flex {
-    fn stream_read(data: IntTensor<Self>, mut sums: IntTensor<Self>) -> IntTensor<Self> {
+    fn stream_read(
+        data: IntTensor<Self>,
+        mut sums: IntTensor<Self>,
+        order: Order,
+    ) -> IntTensor<Self> {
         let data = words(&data);
         let threads = threads(data.len());
         let out = sums.storage_mut::<u32>();
         out.fill(0);
+        let turns = data.len() / VECTOR / threads;
         for (at, vector) in data.chunks_exact(VECTOR).enumerate() {
-            let sum = &mut out[at % threads];
+            let thread = match order {
+                Order::Contiguous if at < turns * threads => {
+                    at / (turns * WORKGROUP) * WORKGROUP + at % WORKGROUP
+                }
+                _ => at % threads,
+            };
+            let sum = &mut out[thread];
             *sum = vector
                 .iter()
                 .fold(*sum, |sum, word| sum.wrapping_add(*word));

@@ -3,6 +3,7 @@
 use halfdepth::kernels::attention::Heads;
 use halfdepth::kernels::linear::{Epilogue, Input, Linear, MatrixShape, Rows};
 use halfdepth::kernels::linear_qkv::Qkv;
+use halfdepth::kernels::stream_read::Order;
 use halfdepth::kernels::{
     Shader, argmax, argmax_join, candidates, candidates_join, embed, linear, linear_qkv,
     linear_residual, stream_read,
@@ -80,7 +81,9 @@ fn variants() -> Vec<Shader> {
             candidates::slices(vocabulary),
         ));
     }
-    shaders.extend([4, 1 << 20].map(stream_read::shader));
+    for order in [Order::Interleaved, Order::Contiguous] {
+        shaders.extend([4, 1 << 20].map(|words| stream_read::shader(words, order)));
+    }
     // Several variants share a text where what differs between them plays no part.
     let mut seen = std::collections::HashSet::new();
     shaders.retain(|shader| seen.insert(shader.clone()));

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use halfdepth::decode::read_bandwidth;
-use halfdepth::kernels::stream_read::{VECTOR, stream_read, threads};
+use halfdepth::kernels::stream_read::{Order, VECTOR, stream_read, threads};
 use pollster::block_on;
 
 use crate::model::devices;
@@ -28,16 +28,26 @@ fn every_word_is_read_once() {
         let data: Vec<u32> = (0..(vectors * VECTOR) as u32)
             .map(|at| at.wrapping_mul(0x9e37_79b9) ^ (at >> 3))
             .collect();
-        let mut expected = vec![0_u32; threads];
-        for (at, word) in data.iter().enumerate() {
-            let sum = &mut expected[at / VECTOR % threads];
-            *sum = sum.wrapping_add(*word);
-        }
-        for (name, device) in devices() {
-            // What was there before does not show.
-            let sums = words(vec![7; threads], &device);
-            let sums = read_words(stream_read(words(data.clone(), &device), sums));
-            assert_eq!(sums, expected, "{vectors} vectors on {name}");
+        for order in [Order::Interleaved, Order::Contiguous] {
+            // As the workgroups of 256 threads share it out: a stretch each, or each in turn; the rest one by one.
+            let turns = vectors / threads;
+            let mut expected = vec![0_u32; threads];
+            for (at, word) in data.iter().enumerate() {
+                let at = at / VECTOR;
+                let thread = match order {
+                    Order::Contiguous if at < turns * threads => {
+                        at / (256 * turns) * 256 + at % 256
+                    }
+                    _ => at % threads,
+                };
+                expected[thread] = expected[thread].wrapping_add(*word);
+            }
+            for (name, device) in devices() {
+                // What was there before does not show.
+                let sums = words(vec![7; threads], &device);
+                let sums = read_words(stream_read(words(data.clone(), &device), sums, order));
+                assert_eq!(sums, expected, "{vectors} vectors, {order:?}, on {name}");
+            }
         }
     }
 }
