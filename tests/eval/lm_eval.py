@@ -139,7 +139,9 @@ def item(sample):
     logs = [log for log, _ in answers]
     if len(logs) == 1:
         return [prompt, round(logs[0], 4), int(answers[0][1])]
-    lengths = [len(continuation) - 1 for _, continuation in asked]
+    # A choice is what follows the space, or where all that follows is the same (WinoGrande) what stands before it.
+    is_after = len({context for context, _ in asked}) == 1
+    lengths = [len(continuation) - 1 if is_after else len(context) for context, continuation in asked]
     by_length = argmax([log / length for log, length in zip(logs, lengths)])
     right = int(sample["acc"])
     return [prompt, argmax(logs), by_length, right, [round(log, 4) for log in logs]]
@@ -168,7 +170,10 @@ def main():
     datasets.load_dataset = local
     measured = {}
     for name in MODELS:
-        model = HFLM(pretrained=str(SHARED / "models" / name), device="cpu", dtype="float32", batch_size=8)
+        folder = str(SHARED / "models" / name)
+        # The model's own tokenizer.json: transformers 5 builds a LlamaTokenizer anew, and drops characters that are <unk> there.
+        tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(folder)
+        model = HFLM(pretrained=folder, tokenizer=tokenizer, device="cpu", dtype="float32", batch_size=8)
         tasks = measured[name] = {}
         for task, (names, shots, limit) in TASKS.items():
             tasks[task] = run(model, names, shots, limit)
