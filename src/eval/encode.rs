@@ -107,8 +107,9 @@ impl<'t> Encoder<'t> {
 
     /// Leaves out tokens at the left until the rest fits: the last one is only scored, so one more than the context fits.
     ///
-    /// Where the harness ends with an error, the nearest thing to it is scored: of a continuation that is longer than the
-    /// context, its end; of one that merges into the context whole, the token it merged into.
+    /// In two places this is not the harness. Of a continuation longer than the context, where the harness ends with an error, the
+    /// end is scored. And of one that merges into the context whole, where the harness ends with an error too, or gives an option
+    /// the 0 of no token, with which it beats all others, the last token is scored.
     fn cut(&self, mut whole: Vec<u32>, split: usize, request: &Request) -> Result<Pair, EvalError> {
         if split == 0 {
             whole.insert(0, self.prefix);
