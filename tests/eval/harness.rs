@@ -144,7 +144,12 @@ fn check(name: &str) {
         }
         say(&format!(
             "{name} {task}: {} of {} choices, {} by length; log-likelihoods off by {:.1e}, relative {:.1e}; {} the harness did not score",
-            tally.same, tally.items, tally.same_by_length, tally.off, tally.off_relative, tally.unscored
+            tally.same,
+            tally.items,
+            tally.same_by_length,
+            tally.off,
+            tally.off_relative,
+            tally.unscored
         ));
         // TinyStories-656K's tokenizer merges across words; of OpenBookQA's endings that are one word, three merge.
         assert!(tally.unscored <= 3, "{task}: {} unscored", tally.unscored);
