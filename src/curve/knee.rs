@@ -253,7 +253,8 @@ mod tests {
     #[test]
     fn planted_knees_are_found_through_noise() {
         // (layers, corners, noise, where the knee is); all as Down and, upside down, as Up.
-        let rows: [(usize, &[(f64, f64)], f64, f64); 7] = [
+        type Row<'a> = (usize, &'a [(f64, f64)], f64, f64);
+        let rows: [Row; 7] = [
             (12, &[(0.0, 0.7), (0.45, 0.68), (1.0, 0.1)], 0.01, 0.45),
             (12, &[(0.0, 0.7), (0.25, 0.7), (1.0, 0.1)], 0.01, 0.25),
             (24, &[(0.0, 0.7), (0.6, 0.66), (1.0, 0.1)], 0.02, 0.6),
