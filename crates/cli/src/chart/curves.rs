@@ -7,8 +7,10 @@ use super::panel::{BOTTOM, LEFT, Marker, PLOT, Panel, RIGHT, Style, TOP, Trace, 
 use super::{Anchor, Drawing, FAINT, INK};
 
 const MARGIN: f32 = 16.0;
-/// Title, two lines on how it was measured, legend.
-const HEAD: f32 = 100.0;
+/// Title, three lines on how it was measured, legend.
+const HEAD: f32 = 116.0;
+/// Room for the lines above a single panel, which are wider than it.
+const LEAST_WIDTH: f32 = 600.0;
 const LETTERS: f32 = 12.0;
 
 /// Draws a curve: one panel for each measure that is drawn, or for this one alone.
@@ -28,11 +30,15 @@ pub(crate) fn curves(curve: &Curve, only: Option<&str>) -> Drawing {
     };
     let rows = panels.len().div_ceil(columns).max(1);
     let (across, down) = (LEFT + PLOT.0 + RIGHT, TOP + PLOT.1 + BOTTOM);
-    // The legend of a single panel is wider than it.
-    let width = (across * columns as f32).max(640.0) + 2.0 * MARGIN;
+    let entries = legend(curve, &lines);
+    let wide = entries
+        .iter()
+        .map(|(_, label)| entry_width(label))
+        .sum::<f32>();
+    let width = (across * columns as f32).max(wide).max(LEAST_WIDTH) + 2.0 * MARGIN;
     let mut drawing = Drawing::new(width, HEAD + down * rows as f32 + MARGIN);
     head(&mut drawing, curve);
-    legend(&mut drawing, curve, &lines);
+    draw_legend(&mut drawing, &entries);
     for (index, panel) in panels.iter().enumerate() {
         let (column, row) = (index % columns, index / columns);
         let corner = (
@@ -98,46 +104,54 @@ fn head(drawing: &mut Drawing, curve: &Curve) {
         Some(limit) => format!("at most {limit} items a benchmark"),
         None => "every item of a benchmark".into(),
     };
-    let chosen = format!("plans chosen on {}", text(&curve.chosen_on));
-    let judged = format!(
-        "judged on {} (windows of 128 predictions); {items}; whiskers: 95 %; nothing healed",
-        text(&curve.judged_on)
-    );
-    drawing.text((MARGIN, 47.0), chosen, LETTERS, Anchor::Start, FAINT);
-    drawing.text((MARGIN, 63.0), judged, LETTERS, Anchor::Start, FAINT);
+    let how = format!("windows of 128 predictions; {items}; whiskers: 95 %; nothing healed");
+    let about = [
+        format!("plans chosen on {}", text(&curve.chosen_on)),
+        format!("judged on {}", text(&curve.judged_on)),
+        how,
+    ];
+    for (line, about) in about.into_iter().enumerate() {
+        let y = 47.0 + 16.0 * line as f32;
+        drawing.text((MARGIN, y), about, LETTERS, Anchor::Start, FAINT);
+    }
 }
 
-fn legend(drawing: &mut Drawing, curve: &Curve, lines: &[Line]) {
-    let (mut x, y) = (MARGIN, HEAD - 14.0);
-    let entry = |drawing: &mut Drawing, x: &mut f32, label: String| {
-        drawing.text(
-            (*x + 36.0, y + 4.0),
-            label.clone(),
-            LETTERS,
-            Anchor::Start,
-            INK,
-        );
-        // Letters are half as wide as high, on the average.
-        *x += 36.0 + label.chars().count() as f32 * LETTERS * 0.5 + 22.0;
-    };
-    for line in lines {
-        sample(drawing, style(line.strategy), (x, y));
+/// What each line is called; last, without a style, the marker of knees.
+fn legend(curve: &Curve, lines: &[Line]) -> Vec<(Option<Style>, String)> {
+    let entry = |line: &Line| {
         let label = match line.series.len() {
             1 => line.name.clone(),
             seeds => format!("{}, mean of {seeds} (band: least to most)", line.name),
         };
-        entry(drawing, &mut x, label);
-    }
+        (Some(style(line.strategy)), label)
+    };
+    let mut entries: Vec<_> = lines.iter().map(entry).collect();
     let has_knee = |line: &Line| {
-        let measures = curve.measures.iter();
-        measures
-            .clone()
-            .any(|measure| curve.knee(&line.name, &measure.name).is_some())
+        let mut measures = curve.measures.iter();
+        measures.any(|measure| curve.knee(&line.name, &measure.name).is_some())
     };
     if lines.iter().any(has_knee) {
-        wedge(drawing, (x + 24.0, y + 4.5), FAINT);
-        entry(drawing, &mut x, "knee".into());
+        entries.push((None, "knee".into()));
     }
+    entries
+}
+
+fn draw_legend(drawing: &mut Drawing, entries: &[(Option<Style>, String)]) {
+    let (mut x, y) = (MARGIN, HEAD - 14.0);
+    for (style, label) in entries {
+        match style {
+            Some(style) => sample(drawing, *style, (x, y)),
+            None => wedge(drawing, (x + 24.0, y + 4.5), FAINT),
+        }
+        let text = label.clone();
+        drawing.text((x + 36.0, y + 4.0), text, LETTERS, Anchor::Start, INK);
+        x += entry_width(label);
+    }
+}
+
+/// Letters are half as wide as high, on the average.
+fn entry_width(label: &str) -> f32 {
+    36.0 + label.chars().count() as f32 * LETTERS * 0.5 + 22.0
 }
 
 /// Okabe and Ito's colours, which eyes that tell red from green badly tell apart; dashes and markers tell the rest.
