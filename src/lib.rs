@@ -13,6 +13,7 @@ pub mod decode;
 pub mod dense;
 mod draws;
 pub mod eval;
+mod header;
 pub mod kernels;
 pub mod model;
 pub mod pack;

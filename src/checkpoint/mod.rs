@@ -570,7 +570,7 @@ fn halves_apart(matrix: &Matrix, head_dim: usize) -> Vec<u8> {
     bytes
 }
 
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+/// Lower-case hexadecimal, as hashes are written.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

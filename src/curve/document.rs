@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{CurveError, Knee, KneeFinder, Measure, Shape, Value, Worse};
+use crate::header::{HeaderError, check_header, pretty};
 use crate::plan::{Strategy, SublayerPlan};
 
 const FORMAT: &str = "halfdepth-curve";
@@ -223,25 +224,13 @@ impl Curve {
     /// # Errors
     /// It is none, of another version, or contradicts itself.
     pub fn parse(json: &[u8]) -> Result<Self, CurveError> {
-        #[derive(Deserialize)]
-        struct Header {
-            format: String,
-            version: u64,
-        }
-        if json.len() > MAX_CURVE_BYTES {
-            return Err(not_a_curve(format!("it has {} bytes", json.len())));
-        }
-        let header: Header = serde_json::from_slice(json).map_err(not_a_curve)?;
-        if header.format != FORMAT {
-            let found: String = header.format.chars().take(40).collect();
-            return Err(not_a_curve(format!("its format is {found:?}")));
-        }
-        if header.version != VERSION {
-            return Err(CurveError::Version {
-                found: header.version,
+        check_header(json, (FORMAT, VERSION), MAX_CURVE_BYTES).map_err(|error| match error {
+            HeaderError::Other(reason) => not_a_curve(reason),
+            HeaderError::Version(found) => CurveError::Version {
+                found,
                 known: VERSION,
-            });
-        }
+            },
+        })?;
         let curve: Self = serde_json::from_slice(json).map_err(not_a_curve)?;
         curve.check()?;
         Ok(curve)
@@ -249,10 +238,7 @@ impl Curve {
 
     /// The curve as its file's text.
     pub fn to_json(&self) -> String {
-        // Maps with text keys, finite numbers: nothing that JSON cannot hold.
-        let mut json = serde_json::to_string_pretty(self).unwrap_or_default();
-        json.push('\n');
-        json
+        pretty(self)
     }
 
     fn check(&self) -> Result<(), CurveError> {

@@ -1,7 +1,7 @@
 //! In: a scan, what a greedy search found, and a strategy. Out: its plan for each number of layers to drop.
 
 use super::CurveError;
-use crate::plan::{self, LayerPlan, Strategy, SublayerPlan};
+use crate::plan::{LayerPlan, Strategy, SublayerPlan};
 use crate::scan::Scan;
 
 /// A series of plans, one for each number of layers.
@@ -37,23 +37,10 @@ pub fn plan(
     if dropped == 0 {
         return Ok(LayerPlan::full(layers)?.into());
     }
-    Ok(match wanted.strategy {
-        Strategy::Similarity => {
-            let first = scan.best_start.get(&dropped).copied().unwrap_or(0);
-            plan::similarity(layers, first, dropped)?.into()
-        }
-        Strategy::Simple => {
-            let plan = LayerPlan::simple(layers, dropped)?;
-            plan.named(format!("simple-{dropped}"))?.into()
-        }
-        Strategy::Influence => plan::influence(&scan.block_influence, dropped)?.into(),
-        Strategy::Sublayer => {
-            plan::sublayer(&scan.sublayers.attention, &scan.sublayers.mlp, dropped)?
-        }
-        Strategy::Random => plan::random(layers, dropped, wanted.seed.unwrap_or(0))?.into(),
-        Strategy::Greedy | Strategy::Manual => {
-            let kept = greedy.get(dropped).ok_or(CurveError::NotSearched)?;
-            LayerPlan::new(format!("greedy-{dropped}"), kept.clone(), layers)?.into()
-        }
-    })
+    let seed = wanted.seed.unwrap_or(0);
+    if let Some(plan) = scan.plan(wanted.strategy, dropped, seed)? {
+        return Ok(plan);
+    }
+    let kept = greedy.get(dropped).ok_or(CurveError::NotSearched)?;
+    Ok(LayerPlan::new(format!("greedy-{dropped}"), kept.clone(), layers)?.into())
 }

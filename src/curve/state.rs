@@ -30,12 +30,7 @@ struct Line {
 
 /// The key of a job under a plan; `model` says whatever tells one model and device from another.
 pub fn point_key(model: &[&str], plan: &SublayerPlan, job: &Job) -> String {
-    let what_runs = format!(
-        "{:?} {:?} {:?}",
-        plan.layers().layers,
-        plan.mute_attention(),
-        plan.mute_mlp()
-    );
+    let what_runs = plan.what_runs();
     let parts = [model, &[&what_runs, job.name(), job.digest()]].concat();
     StateKey::new(&parts, &[]).short().to_string()
 }

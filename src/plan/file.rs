@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{LayerPlan, PlanError, Prediction, Strategy, SublayerPlan};
 use crate::config::LlamaConfig;
+use crate::header::{HeaderError, check_header, pretty};
 
 const FORMAT: &str = "halfdepth-plan";
 const VERSION: u64 = 1;
@@ -114,25 +115,13 @@ impl PlanFile {
     /// # Errors
     /// It is none, of another version, or no plan of the model that it names.
     pub fn parse(json: &[u8]) -> Result<Self, PlanError> {
-        #[derive(Deserialize)]
-        struct Header {
-            format: String,
-            version: u64,
-        }
-        if json.len() > MAX_PLAN_BYTES {
-            return Err(not_a_plan(format!("it has {} bytes", json.len())));
-        }
-        let header: Header = serde_json::from_slice(json).map_err(not_a_plan)?;
-        if header.format != FORMAT {
-            let found: String = header.format.chars().take(40).collect();
-            return Err(not_a_plan(format!("its format is {found:?}")));
-        }
-        if header.version != VERSION {
-            return Err(PlanError::Version {
-                found: header.version,
+        check_header(json, (FORMAT, VERSION), MAX_PLAN_BYTES).map_err(|error| match error {
+            HeaderError::Other(reason) => not_a_plan(reason),
+            HeaderError::Version(found) => PlanError::Version {
+                found,
                 known: VERSION,
-            });
-        }
+            },
+        })?;
         let file: Self = serde_json::from_slice(json).map_err(not_a_plan)?;
         file.plan()?;
         let mut all = [file.layers.clone(), file.dropped.clone()].concat();
@@ -146,10 +135,7 @@ impl PlanFile {
 
     /// The plan as its file's text.
     pub fn to_json(&self) -> String {
-        // Lists of numbers, finite numbers: nothing that JSON cannot hold.
-        let mut json = serde_json::to_string_pretty(self).unwrap_or_default();
-        json.push('\n');
-        json
+        pretty(self)
     }
 
     /// The plan, with its muted sublayers.

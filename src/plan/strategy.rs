@@ -29,6 +29,17 @@ pub enum Strategy {
 }
 
 impl Strategy {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Similarity,
+        Self::Simple,
+        Self::Influence,
+        Self::Greedy,
+        Self::Sublayer,
+        Self::Random,
+        Self::Manual,
+    ];
+
     /// As it is written in files and on the command line.
     pub fn name(self) -> &'static str {
         match self {

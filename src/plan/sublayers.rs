@@ -79,6 +79,14 @@ impl SublayerPlan {
         &self.mute_mlp
     }
 
+    /// Everything that runs, as a text: equal where the same runs, whatever it is called.
+    pub fn what_runs(&self) -> String {
+        format!(
+            "{:?} {:?} {:?}",
+            self.plan.layers, self.mute_attention, self.mute_mlp
+        )
+    }
+
     /// Whether it is a plan of whole layers.
     pub fn is_whole_layers(&self) -> bool {
         self.mute_attention.is_empty() && self.mute_mlp.is_empty()

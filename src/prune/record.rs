@@ -82,10 +82,7 @@ impl Record {
 
     /// The record as a file.
     pub fn to_json(&self) -> String {
-        // Texts and numbers: nothing that JSON cannot hold.
-        let mut json = serde_json::to_string_pretty(self).unwrap_or_default();
-        json.push('\n');
-        json
+        crate::header::pretty(self)
     }
 }
 

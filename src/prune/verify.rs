@@ -135,13 +135,17 @@ pub fn verify(
     let mut streams = Vec::new();
     for source in [expected, written] {
         let shape = [SEQUENCES, tokens, left.hidden_size];
-        streams.push((source, tensor(source.embed(&ids)?, shape, device)));
+        let positions = Positions::new(source.config(), tokens, device);
+        streams.push((
+            source,
+            positions,
+            tensor(source.embed(&ids)?, shape, device),
+        ));
     }
     for layer in 0..left.layers {
-        for (source, x) in &mut streams {
-            let config = source.config();
-            let block = Block::new(source.layer(layer)?, config, device);
-            *x = block.forward(x.clone(), &Positions::new(config, tokens, device));
+        for (source, positions, x) in &mut streams {
+            let block = Block::new(source.layer(layer)?, source.config(), device);
+            *x = block.forward(x.clone(), positions);
         }
         progress(layer + 1, left.layers);
     }
@@ -151,7 +155,7 @@ pub fn verify(
         largest_logit: 0.0,
     };
     let mut normed = Vec::new();
-    for (source, x) in streams {
+    for (source, _, x) in streams {
         normed.push((source, normalise(x, source.final_norm()?, left, device)));
     }
     // Some rows of the head at a time: the whole of it is never widened.

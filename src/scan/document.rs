@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Measured, Sampling, ScanError};
 use crate::config::LlamaConfig;
+use crate::header::{HeaderError, check_header, pretty};
+use crate::plan::{self, LayerPlan, PlanError, Strategy, SublayerPlan};
 
 /// The format version this code writes and reads.
 const VERSION: u64 = 1;
@@ -117,40 +119,56 @@ impl Scan {
     /// # Errors
     /// It is none, of another version, or contradicts itself.
     pub fn parse(json: &[u8]) -> Result<Self, ScanError> {
-        #[derive(Deserialize)]
-        struct Header {
-            format: String,
-            version: u64,
-        }
-        if json.len() > MAX_SCAN_BYTES {
-            return Err(not_a_scan(format!("it has {} bytes", json.len())));
-        }
-        let header: Header = serde_json::from_slice(json).map_err(not_a_scan)?;
-        if header.format != FORMAT {
-            let found: String = header.format.chars().take(40).collect();
-            return Err(not_a_scan(format!("its format is {found:?}")));
-        }
-        if header.version != VERSION {
-            return Err(ScanError::Version {
-                found: header.version,
+        check_header(json, (FORMAT, VERSION), MAX_SCAN_BYTES).map_err(|error| match error {
+            HeaderError::Other(reason) => not_a_scan(reason),
+            HeaderError::Version(found) => ScanError::Version {
+                found,
                 known: VERSION,
-            });
-        }
+            },
+        })?;
         let scan: Self = serde_json::from_slice(json).map_err(not_a_scan)?;
         scan.check()
     }
 
     /// The scan as its file's text.
     pub fn to_json(&self) -> String {
-        // Maps with number keys, finite numbers: nothing that JSON cannot hold.
-        let mut json = serde_json::to_string_pretty(self).unwrap_or_default();
-        json.push('\n');
-        json
+        pretty(self)
     }
 
     /// Layers of the scanned model.
     pub fn layers(&self) -> usize {
         self.model.config.layers
+    }
+
+    /// The plan that a strategy makes of this scan; `None` for those that need something else: a loss, or a hand. `seed` is for what
+    /// is drawn.
+    ///
+    /// # Errors
+    /// No layer would be left.
+    pub fn plan(
+        &self,
+        strategy: Strategy,
+        dropped: usize,
+        seed: u64,
+    ) -> Result<Option<SublayerPlan>, PlanError> {
+        let layers = self.layers();
+        Ok(Some(match strategy {
+            Strategy::Similarity => {
+                // More layers than there are have no best block, and the plan says why they cannot go.
+                let first = self.best_start.get(&dropped).copied().unwrap_or(0);
+                plan::similarity(layers, first, dropped)?.into()
+            }
+            Strategy::Simple => {
+                let plan = LayerPlan::simple(layers, dropped)?;
+                plan.named(format!("simple-{dropped}"))?.into()
+            }
+            Strategy::Influence => plan::influence(&self.block_influence, dropped)?.into(),
+            Strategy::Sublayer => {
+                plan::sublayer(&self.sublayers.attention, &self.sublayers.mlp, dropped)?
+            }
+            Strategy::Random => plan::random(layers, dropped, seed)?.into(),
+            Strategy::Greedy | Strategy::Manual => return Ok(None),
+        }))
     }
 
     fn check(mut self) -> Result<Self, ScanError> {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args as ClapArgs;
 use halfdepth::budget::{
     Budget, CARDS, CacheNumber, Depth, FLOPS_FORMULA, Parameters, STORAGES, Storage, article_claims,
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::conduct::Conduct;
 use crate::open::{self, Source};
+use crate::strategy::Dropped;
 
 /// Reckons parameters, bytes, FLOPs a token, cache and speed of a model at full depth and with layers dropped.
 #[derive(ClapArgs)]
@@ -49,7 +50,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let subject = subject(args)?;
     let config = &subject.config;
     let storage = storage(args, &subject)?;
-    let dropped = dropped(&args.drop, config.layers)?;
+    let dropped: Result<Dropped, String> = args.drop.parse();
+    let dropped = dropped.map_err(|reason| anyhow!("--drop: {reason}"))?;
+    let dropped = dropped.of(config.layers);
     // For its errors: no layer left, more dropped than there are.
     let kept = LayerPlan::simple(config.layers, dropped)?.layers.len();
     let context = args.context.unwrap_or(config.context.min(4096));
@@ -143,18 +146,6 @@ fn storage(args: &Args, subject: &Subject) -> Result<Storage> {
             STORAGES.map(|storage| storage.name).join(", ")
         ),
     }
-}
-
-fn dropped(text: &str, layers: usize) -> Result<usize> {
-    let way_out = || format!("--drop {text}: give a share such as 50%, or a number of layers");
-    let Some(share) = text.strip_suffix('%') else {
-        return text.parse().with_context(way_out);
-    };
-    let share: f64 = share.parse().with_context(way_out)?;
-    if !(0.0..100.0).contains(&share) {
-        bail!("{}", way_out());
-    }
-    Ok((layers as f64 * share / 100.0) as usize)
 }
 
 struct Table<'s> {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -37,19 +37,15 @@ pub(crate) fn write_whole_with(
     path: &Path,
     content: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
 ) -> Result<()> {
-    let Some(name) = path.file_name() else {
+    if path.file_name().is_none() {
         bail!("{} names no file to write", path.display());
-    };
-    let mut unfinished_name = name.to_os_string();
-    unfinished_name.push(".part");
-    let part = path.with_file_name(unfinished_name);
+    }
+    let part = part_of(path);
     let done = write_part(&part, content).and_then(|()| std::fs::rename(&part, path));
     done.map_err(|error| {
         let _ = std::fs::remove_file(&part);
         let way_out = match error.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                "; the disk is full: make room and run the command again"
-            }
+            kind if is_full(kind) => "; the disk is full: make room and run the command again",
             ErrorKind::NotFound => "; make the folder first",
             _ => "",
         };
@@ -88,14 +84,33 @@ pub(crate) fn make_folder_of(path: &Path) -> Result<()> {
     }
 }
 
-fn write_part(
+/// Where what is to be named `path` is written.
+pub(crate) fn part_of(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".part");
+    path.with_file_name(name)
+}
+
+/// Whether there was no room.
+pub(crate) fn is_full(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
+/// Writes a file to the disk itself.
+///
+/// # Errors
+/// It cannot be written; or what `content` returns.
+pub(crate) fn write_part<E: From<std::io::Error>>(
     part: &Path,
-    content: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
-) -> std::io::Result<()> {
+    content: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+) -> Result<(), E> {
     let mut file = BufWriter::new(File::create(part)?);
     content(&mut file)?;
     // Before it gets its name: a name must not survive a power cut that the bytes do not.
-    file.into_inner()?.sync_all()
+    let file = file
+        .into_inner()
+        .map_err(std::io::IntoInnerError::into_error)?;
+    Ok(file.sync_all()?)
 }
 
 #[cfg(test)]

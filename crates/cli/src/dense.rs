@@ -4,12 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use halfdepth::checkpoint::Checkpoint;
+use halfdepth::checkpoint::{Checkpoint, hex};
 use halfdepth::decode::Device;
 use halfdepth::dense::{DenseSource, PackSource};
 use halfdepth::model::Llama;
 use halfdepth::pack::{Manifest, PackError, Role};
 use halfdepth::plan::LayerPlan;
+use halfdepth::scan::ScannedModel;
 use halfdepth::tokenizer::Tokenizer;
 use sha2::{Digest, Sha256};
 
@@ -35,14 +36,9 @@ enum Weights {
 
 /// Opens a model folder, a GGUF file or a pack.
 pub(crate) fn open(path: &Path) -> Result<Model> {
-    let name = |path: &Path| {
-        let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-        path.file_stem()
-            .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
-    };
     Ok(match open::open(path)? {
         Source::Checkpoint(checkpoint) => Model {
-            name: name(path),
+            name: open::model_name(path),
             weights: Weights::Checkpoint(checkpoint),
         },
         Source::Pack(folder, manifest) => {
@@ -81,6 +77,16 @@ impl Model {
         }
     }
 
+    /// What a scan notes of it; `sha256` is its own, which takes a while to reckon.
+    pub(crate) fn scanned(&self, sha256: &str) -> ScannedModel {
+        ScannedModel {
+            name: self.name.clone(),
+            kind: self.kind().to_string(),
+            sha256: sha256.to_string(),
+            config: self.source().config().clone(),
+        }
+    }
+
     /// Its weights.
     pub(crate) fn source(&self) -> &dyn DenseSource {
         match &self.weights {
@@ -100,10 +106,7 @@ impl Model {
                 for role in [Role::Embedding, Role::Head].into_iter().chain(layers) {
                     hash.update(manifest.file(role).unwrap_or_default());
                 }
-                hash.finalize()
-                    .iter()
-                    .map(|byte| format!("{byte:02x}"))
-                    .collect()
+                hex(&hash.finalize())
             }
         }
     }
@@ -146,4 +149,12 @@ impl Model {
             } => Ok(from_pack(folder, manifest, device)?.0),
         }
     }
+}
+
+/// What tells one tokenizer from another: models of equal weights may read texts in other ways.
+pub(crate) fn tokenizer_digest(tokenizer: &Tokenizer) -> String {
+    format!(
+        "{:x?}",
+        Sha256::digest(tokenizer.to_json().unwrap_or_default())
+    )
 }

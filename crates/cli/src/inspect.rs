@@ -38,10 +38,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let report = match &source {
         Source::Checkpoint(checkpoint) => Report {
             kind: checkpoint.kind(),
-            name: args
-                .model
-                .file_name()
-                .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+            name: open::file_name(&args.model),
             parameters: checkpoint.config().parameters(),
             config: checkpoint.config(),
             chat_template: checkpoint.chat_template().is_some(),

@@ -10,6 +10,7 @@ mod dense;
 mod eval;
 mod generate;
 mod inspect;
+mod journal;
 mod model;
 mod open;
 mod pack;
@@ -19,6 +20,7 @@ mod random;
 mod sampling;
 mod scan;
 mod serve;
+mod strategy;
 
 use clap::{Parser, Subcommand};
 

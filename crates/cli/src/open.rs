@@ -101,6 +101,19 @@ pub(crate) fn map(path: &Path) -> Result<&'static [u8]> {
     Ok(&**Box::leak(Box::new(map)))
 }
 
+/// The last part of a path; of `..`, nothing.
+pub(crate) fn file_name(path: &Path) -> String {
+    path.file_name()
+        .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
+/// What a model at a path is called: the name of its folder, or of its file without the ending.
+pub(crate) fn model_name(path: &Path) -> String {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    path.file_stem()
+        .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
 /// A checkpoint's tokenizer.
 pub(crate) fn tokenizer(checkpoint: &Checkpoint) -> Result<Tokenizer> {
     match checkpoint.tokenizer() {

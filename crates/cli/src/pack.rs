@@ -200,7 +200,7 @@ fn measure(args: &Args, text: &Path, manifest: &mut Manifest) -> Result<()> {
     }
     bar.finish_and_clear();
     manifest.set_evaluation(Some(Evaluation {
-        text: text.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+        text: open::file_name(text),
         tokens: measured.len() as u64,
         protocol: format!("nats a token; disjoint windows of {WINDOW} predictions, each after the begin token alone"),
     }));

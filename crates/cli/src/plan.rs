@@ -1,19 +1,20 @@
 //! `halfdepth plan`: from a scan to the layers that are to go, and what that would save.
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
-use clap::{Args as ClapArgs, ValueEnum};
+use clap::Args as ClapArgs;
 use halfdepth::dense::Dense;
 use halfdepth::eval;
-use halfdepth::plan::{self, LayerPlan, PlanFile, Removal, Search, Strategy, SublayerPlan};
+use halfdepth::plan::{LayerPlan, PlanFile, Removal, Search, Strategy, SublayerPlan};
 use halfdepth::scan::{MAX_SCAN_BYTES, Scan};
 use serde_json::json;
 
 use crate::conduct::{Conduct, make_folder_of, read_at_most, write_whole};
 use crate::dense;
 use crate::model::{DeviceChoice, progress};
+use crate::open::file_name;
+use crate::strategy::{Dropped, parser};
 
 /// Predictions of a measuring window, after the begin token alone.
 const WINDOW: usize = 128;
@@ -25,10 +26,10 @@ pub(crate) struct Args {
     scan: PathBuf,
     /// How many layers are to go: a number, or a share of all of them (`50%`, rounded down)
     #[arg(long, required_unless_present = "layers", conflicts_with = "layers")]
-    drop: Option<Drop>,
-    /// How they are chosen
-    #[arg(long, value_enum, default_value_t = How::Similarity)]
-    strategy: How,
+    drop: Option<Dropped>,
+    /// How they are chosen; `greedy` needs --model and --text
+    #[arg(long, value_parser = parser(Strategy::ALL), default_value = Strategy::Similarity.name())]
+    strategy: Strategy,
     /// The layers to leave out, counted from 0, for `--strategy manual`
     #[arg(long, value_delimiter = ',')]
     layers: Vec<usize>,
@@ -54,59 +55,9 @@ pub(crate) struct Args {
     conduct: Conduct,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum How {
-    /// The block of least angular distance
-    Similarity,
-    /// The deepest layers but the last
-    Simple,
-    /// The layers of least block influence, wherever they are
-    Influence,
-    /// One after the other, each time the one whose loss is least; needs --model and --text
-    Greedy,
-    /// Twice as many attentions and MLPs, those that turn the stream least; only dense runs take such a plan
-    Sublayer,
-    /// The control: a block anywhere before the last layer, drawn by the seed
-    Random,
-    /// Those of --layers
-    Manual,
-}
-
-/// How much is to go.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Drop {
-    Layers(usize),
-    Percent(f64),
-}
-
-impl FromStr for Drop {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is neither a number of layers nor a share such as 50%");
-        match text.strip_suffix('%') {
-            None => text.parse().map(Self::Layers).map_err(|_| wrong()),
-            Some(percent) => match percent.trim().parse() {
-                Ok(percent) if (0.0..100.0).contains(&percent) => Ok(Self::Percent(percent)),
-                Ok(_) => Err("a share lies between 0% and 100%, which would leave nothing".into()),
-                Err(_) => Err(wrong()),
-            },
-        }
-    }
-}
-
-impl Drop {
-    fn of(self, layers: usize) -> usize {
-        match self {
-            Self::Layers(count) => count,
-            Self::Percent(percent) => (layers as f64 * percent / 100.0).floor() as usize,
-        }
-    }
-}
-
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if (args.strategy == How::Manual) == args.layers.is_empty() {
+    if (args.strategy == Strategy::Manual) == args.layers.is_empty() {
         bail!("--layers and --strategy manual go together: name the layers to leave out");
     }
     if args.output.is_dir() {
@@ -123,16 +74,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bail!("nothing would go: of {layers} layers drop at least one");
     }
     let (plan, search) = match args.strategy {
-        How::Greedy if args.conduct.dry_run => {
+        Strategy::Greedy if args.conduct.dry_run => {
             return say_what_greedy_would_do(args, &scan, dropped);
         }
-        How::Greedy => greedy(args, &scan, dropped)?,
+        Strategy::Greedy => greedy(args, &scan, dropped)?,
         _ => (choose(args, &scan, dropped)?, None),
     };
-    let seed = (args.strategy == How::Random).then_some(args.conduct.seed);
+    let seed = (args.strategy == Strategy::Random).then_some(args.conduct.seed);
     let model = (scan.model.name.as_str(), scan.model.sha256.as_str());
     let file = PlanFile::new(
-        args.strategy.into(),
+        args.strategy,
         seed,
         model,
         &scan.model.config,
@@ -147,22 +98,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 fn choose(args: &Args, scan: &Scan, dropped: usize) -> Result<SublayerPlan> {
-    let layers = scan.layers();
-    Ok(match args.strategy {
-        How::Similarity => {
-            // More layers than there are have no best block, and the plan says why they cannot go.
-            let first = scan.best_start.get(&dropped).copied().unwrap_or(0);
-            plan::similarity(layers, first, dropped)?.into()
-        }
-        How::Simple => {
-            let plan = LayerPlan::simple(layers, dropped)?;
-            plan.named(format!("simple-{dropped}"))?.into()
-        }
-        How::Influence => plan::influence(&scan.block_influence, dropped)?.into(),
-        How::Sublayer => plan::sublayer(&scan.sublayers.attention, &scan.sublayers.mlp, dropped)?,
-        How::Random => plan::random(layers, dropped, args.conduct.seed)?.into(),
-        How::Manual | How::Greedy => manual(layers, &args.layers)?.into(),
-    })
+    match scan.plan(args.strategy, dropped, args.conduct.seed)? {
+        Some(plan) => Ok(plan),
+        None => Ok(manual(scan.layers(), &args.layers)?.into()),
+    }
 }
 
 fn manual(layers: usize, dropped: &[usize]) -> Result<LayerPlan> {
@@ -243,9 +182,7 @@ fn greedy(args: &Args, scan: &Scan, dropped: usize) -> Result<(SublayerPlan, Opt
         })
     });
     let search = Search {
-        text: text
-            .file_name()
-            .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+        text: file_name(text),
         protocol: format!(
             "nats a token; disjoint windows of {WINDOW} predictions, each after the begin token alone"
         ),
@@ -329,18 +266,4 @@ fn report(args: &Args, file: &PlanFile, plan: &SublayerPlan) -> Result<()> {
         println!("{}", args.output.display());
     }
     Ok(())
-}
-
-impl From<How> for Strategy {
-    fn from(how: How) -> Self {
-        match how {
-            How::Similarity => Self::Similarity,
-            How::Simple => Self::Simple,
-            How::Influence => Self::Influence,
-            How::Greedy => Self::Greedy,
-            How::Sublayer => Self::Sublayer,
-            How::Random => Self::Random,
-            How::Manual => Self::Manual,
-        }
-    }
 }

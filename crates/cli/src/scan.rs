@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args as ClapArgs, ValueEnum};
-use halfdepth::scan::{
-    Key, Sampling, Scan, ScannedModel, ScannedText, Scanner, draw, memory_bytes,
-};
+use halfdepth::checkpoint::hex;
+use halfdepth::scan::{Key, Sampling, Scan, ScannedText, Scanner, draw, memory_bytes};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -16,6 +15,7 @@ use crate::chart::heat_map;
 use crate::conduct::{Conduct, make_folder_of, write_whole, write_whole_with};
 use crate::dense::{self, Model};
 use crate::model::{DeviceChoice, progress};
+use crate::open::file_name;
 
 /// Samples where none are asked for and the text has so many.
 const SAMPLES: usize = 128;
@@ -104,13 +104,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
     }
     bar.finish_and_clear();
-    let described = ScannedModel {
-        name: model.name().to_string(),
-        kind: model.kind().to_string(),
-        sha256: key.model.clone(),
-        config: config.clone(),
-    };
-    let scan = Scan::new(described, text, &key, scanner.finish());
+    let scan = Scan::new(model.scanned(&key.model), text, &key, scanner.finish());
     let heat_map = heat_map(&scan);
     write_whole(&args.output.with_extension("svg"), &heat_map.to_svg())?;
     write_whole(
@@ -152,11 +146,7 @@ fn read_samples(args: &Args, model: &Model) -> Result<(ScannedText, Vec<Vec<u32>
     )?;
     let text = ScannedText {
         files,
-        sha256: hash
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
+        sha256: hex(&hash.finalize()),
         tokens: ids.len(),
     };
     Ok((text, runs))
@@ -241,9 +231,4 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_os_string();
     name.push(ending);
     name.into()
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name()
-        .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }

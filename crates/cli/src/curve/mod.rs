@@ -8,7 +8,7 @@ mod table;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use clap::{Args as ClapArgs, ValueEnum};
+use clap::Args as ClapArgs;
 use halfdepth::curve::{Curve, Wanted};
 use halfdepth::eval::Task;
 use halfdepth::plan::Strategy;
@@ -17,6 +17,7 @@ use serde_json::json;
 use crate::chart::curves;
 use crate::conduct::{Conduct, write_whole};
 use crate::model::DeviceChoice;
+use crate::strategy::parser;
 
 /// Pixels of the PNG for each point of the SVG.
 const PNG_SCALE: f32 = 2.0;
@@ -36,8 +37,8 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(super) data: Option<PathBuf>,
     /// How plans are made
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [How::Similarity, How::Simple, How::Influence, How::Greedy, How::Random])]
-    pub(super) strategies: Vec<How>,
+    #[arg(long, value_parser = parser(MEASURED), value_delimiter = ',', default_values = DEFAULT.map(Strategy::name))]
+    pub(super) strategies: Vec<Strategy>,
     /// Random plans of each length; they are drawn as their mean, with the least and the most of them
     #[arg(long, default_value_t = 3)]
     pub(super) seeds: u64,
@@ -66,43 +67,31 @@ pub(crate) struct Args {
     pub(super) conduct: Conduct,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum How {
-    /// The block of least angular distance
-    Similarity,
-    /// The deepest layers but the last
-    Simple,
-    /// The layers of least block influence, wherever they are
-    Influence,
-    /// One after the other, each time the one whose loss is least
-    Greedy,
-    /// Twice as many attentions and MLPs, those that turn the stream least
-    Sublayer,
-    /// The control: a block anywhere before the last layer
-    Random,
-}
-
-impl From<How> for Strategy {
-    fn from(how: How) -> Self {
-        match how {
-            How::Similarity => Self::Similarity,
-            How::Simple => Self::Simple,
-            How::Influence => Self::Influence,
-            How::Greedy => Self::Greedy,
-            How::Sublayer => Self::Sublayer,
-            How::Random => Self::Random,
-        }
-    }
-}
+/// What makes a plan for every number of layers: all but a hand.
+const MEASURED: [Strategy; 6] = [
+    Strategy::Similarity,
+    Strategy::Simple,
+    Strategy::Influence,
+    Strategy::Greedy,
+    Strategy::Sublayer,
+    Strategy::Random,
+];
+/// Those whose plans every kind of file holds.
+const DEFAULT: [Strategy; 5] = [
+    Strategy::Similarity,
+    Strategy::Simple,
+    Strategy::Influence,
+    Strategy::Greedy,
+    Strategy::Random,
+];
 
 impl Args {
     /// The series that are measured, each once.
     pub(super) fn wanted(&self) -> Vec<Wanted> {
         let mut wanted = Vec::new();
-        for how in &self.strategies {
-            let strategy = Strategy::from(*how);
-            let seeds: Vec<Option<u64>> = match how {
-                How::Random => (0..self.seeds)
+        for &strategy in &self.strategies {
+            let seeds: Vec<Option<u64>> = match strategy {
+                Strategy::Random => (0..self.seeds)
                     .map(|seed| Some(self.conduct.seed.wrapping_add(seed)))
                     .collect(),
                 _ => vec![None],

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
+use halfdepth::checkpoint::hex;
 use halfdepth::curve::{
     Curve, CurveModel, Job, Measured, Point, Series, Stretch, Stretches, Wanted, plan, point_key,
     stretches,
@@ -22,6 +23,7 @@ use super::{Args, scanned};
 use crate::dense::{self, Model};
 use crate::eval::data;
 use crate::model::progress;
+use crate::open::file_name;
 
 /// A text that was read.
 pub(super) struct Text {
@@ -63,13 +65,12 @@ pub(super) fn measure(args: &Args) -> Result<Option<Curve>> {
         &mut |done, _| bar.set_position(done as u64),
     )?;
     bar.finish_and_clear();
-    let tokenizer_json = tokenizer.to_json().unwrap_or_default();
     let runner = Runner {
         full: &full,
         encoder,
         model: [
             sha256.clone(),
-            format!("{:x?}", Sha256::digest(tokenizer_json)),
+            dense::tokenizer_digest(&tokenizer),
             gpu.name.clone(),
         ],
     };
@@ -96,11 +97,9 @@ pub(super) fn measure(args: &Args) -> Result<Option<Curve>> {
 fn read_text(args: &Args, tokenizer: &Tokenizer) -> Result<Text> {
     let content = std::fs::read_to_string(&args.text)
         .with_context(|| format!("cannot read {}", args.text.display()))?;
-    let hash = Sha256::digest(content.as_bytes());
-    let name = args.text.file_name();
     Ok(Text {
-        name: name.map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
-        sha256: hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+        name: file_name(&args.text),
+        sha256: hex(&Sha256::digest(content.as_bytes())),
         ids: tokenizer.encode(&content, false)?,
     })
 }

@@ -5,9 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use halfdepth::decode::Device;
-use halfdepth::scan::{
-    Key, MAX_SCAN_BYTES, Sampling, Scan, ScannedModel, ScannedText, Scanner, draw,
-};
+use halfdepth::scan::{Key, MAX_SCAN_BYTES, Sampling, Scan, ScannedText, Scanner, draw};
 
 use super::Args;
 use super::run::Text;
@@ -82,18 +80,12 @@ pub(super) fn made(
         samples: args.samples,
         tokens: RUN,
     };
-    let described = ScannedModel {
-        name: model.name().to_string(),
-        kind: model.kind().to_string(),
-        sha256: sha256.to_string(),
-        config: model.source().config().clone(),
-    };
     let read = ScannedText {
         files: vec![text.name.clone()],
         sha256: text.sha256.clone(),
         tokens: text.ids.len(),
     };
-    let scan = Scan::new(described, read, &key, scanner.finish());
+    let scan = Scan::new(model.scanned(sha256), read, &key, scanner.finish());
     write_whole(&path, scan.to_json().as_bytes())?;
     Ok(scan)
 }

@@ -1,18 +1,15 @@
-//! Points on disk: one file, to which points are only ever added.
+//! Points on disk, and in memory.
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use halfdepth::curve::{Measured, State, record};
 
-use crate::conduct::write_whole;
+use crate::journal::{self, Journal};
 
 /// What was measured, in memory and on disk.
 pub(super) struct Store {
-    path: PathBuf,
-    file: File,
+    journal: Journal,
     state: State,
     /// Points that were there already.
     pub(super) found: usize,
@@ -21,19 +18,10 @@ pub(super) struct Store {
 impl Store {
     /// Opens a store, or begins one. A line that was cut off is left out.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let text = match std::fs::read(path) {
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot read {}", path.display()));
-            }
-        };
-        let state = State::parse(&text).with_context(|| path.display().to_string())?;
-        write_whole(path, state.to_text().as_bytes())?;
-        let file = OpenOptions::new().append(true).open(path);
+        let state =
+            State::parse(&journal::read(path)?).with_context(|| path.display().to_string())?;
         Ok(Self {
-            path: path.to_path_buf(),
-            file: file.with_context(|| format!("cannot write {}", path.display()))?,
+            journal: Journal::begin(path, &state.to_text(), "--output")?,
             state,
             found: 0,
         })
@@ -50,13 +38,7 @@ impl Store {
             return Ok(known.clone());
         }
         let measured = measure()?;
-        let line = record(&key, &measured);
-        self.file.write_all(line.as_bytes()).with_context(|| {
-            format!(
-                "cannot write {}; make room, or name another folder with --output, and run the command again",
-                self.path.display()
-            )
-        })?;
+        self.journal.add(&record(&key, &measured))?;
         self.state.insert(key, measured.clone());
         Ok(measured)
     }

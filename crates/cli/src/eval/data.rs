@@ -8,7 +8,8 @@ use halfdepth::eval::data::MAX_FILE_BYTES;
 use halfdepth::eval::{Files, Item, Task};
 use halfdepth::tokenizer::Tokenizer;
 
-use super::{Args, Job, file_name};
+use super::{Args, Job};
+use crate::open::file_name;
 
 /// The items of a job.
 pub(super) fn items(args: &Args, job: &Job, tokenizer: &Tokenizer) -> Result<Vec<Item>> {

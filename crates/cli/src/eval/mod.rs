@@ -5,7 +5,7 @@ mod print;
 mod run;
 mod state;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
@@ -142,10 +142,4 @@ fn texts(args: &Args, measure: TextMeasure, required: bool) -> Result<Vec<Job>> 
     }
     let job = |path: &PathBuf| Job::Text(measure, path.clone());
     Ok(args.text.iter().map(job).collect())
-}
-
-/// The last part of a path.
-fn file_name(path: &Path) -> String {
-    path.file_name()
-        .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }

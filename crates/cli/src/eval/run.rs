@@ -13,12 +13,12 @@ use halfdepth::plan::{LayerPlan, SublayerPlan};
 use halfdepth::tokenizer::Tokenizer;
 use pollster::block_on;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use super::state::{State, default_folder};
-use super::{Args, Job, data, file_name};
+use super::{Args, Job, data};
 use crate::dense::{self, Model};
 use crate::model::{plan_file, progress};
+use crate::open::file_name;
 
 /// Items that are answered, and kept, together: enough to fill batches of like length.
 const TOGETHER: usize = 64;
@@ -166,20 +166,12 @@ struct Key<'k> {
 
 impl Key<'_> {
     fn of(&self, work: &Work) -> StateKey {
-        let tokenizer = self.tokenizer.to_json().unwrap_or_default();
-        let tokenizer = format!("{:x?}", Sha256::digest(tokenizer));
-        let plan = self.plan;
-        let layers = format!(
-            "{:?} {:?} {:?}",
-            plan.layers().layers,
-            plan.mute_attention(),
-            plan.mute_mlp()
-        );
+        let tokenizer = dense::tokenizer_digest(self.tokenizer);
         let parts = [
             self.sha256,
             self.reference,
             &tokenizer,
-            &layers,
+            &self.plan.what_runs(),
             &self.gpu.name,
             &name(work.job),
         ];

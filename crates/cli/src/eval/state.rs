@@ -1,18 +1,15 @@
 //! What was answered, on disk: one file for each model, plan and task, to which answers are only ever added.
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use halfdepth::eval::{Answer, Item, StateKey, header, parse_state, record};
 
-use crate::conduct::write_whole_with;
+use crate::journal::{self, Journal};
 
 /// An open state file.
 pub(super) struct State {
-    path: PathBuf,
-    file: File,
+    journal: Journal,
     /// One place an item.
     pub(super) answers: Vec<Option<Answer>>,
 }
@@ -27,31 +24,16 @@ impl State {
             )
         })?;
         let path = folder.join(format!("{}.jsonl", key.short()));
-        let text = match std::fs::read(&path) {
-            _ if fresh => String::new(),
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot read {}", path.display()));
-            }
+        let text = match fresh {
+            true => String::new(),
+            false => journal::read(&path)?,
         };
         let answers = parse_state(&text, key, items).with_context(|| path.display().to_string())?;
-        write_whole_with(&path, |file| {
-            file.write_all(header(key).as_bytes())?;
-            for (item, answer) in answers.iter().enumerate() {
-                if let Some(answer) = answer {
-                    file.write_all(record(item, answer).as_bytes())?;
-                }
-            }
-            Ok(())
-        })?;
-        let file = OpenOptions::new()
-            .append(true)
-            .open(&path)
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        let answered = answers.iter().enumerate();
+        let kept = answered.filter_map(|(item, answer)| Some(record(item, answer.as_ref()?)));
+        let kept = header(key) + &kept.collect::<String>();
         Ok(Self {
-            path,
-            file,
+            journal: Journal::begin(&path, &kept, "--state")?,
             answers,
         })
     }
@@ -77,12 +59,7 @@ impl State {
             .zip(&answers)
             .map(|(item, answer)| record(*item, answer))
             .collect();
-        self.file.write_all(lines.as_bytes()).with_context(|| {
-            format!(
-                "cannot write {}; make room, or name another folder with --state, and run the command again",
-                self.path.display()
-            )
-        })?;
+        self.journal.add(&lines)?;
         for (item, answer) in items.iter().zip(answers) {
             self.answers[*item] = Some(answer);
         }

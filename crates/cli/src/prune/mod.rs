@@ -142,7 +142,7 @@ fn cut(args: &Args, checkpoint: &Checkpoint) -> Result<Value> {
         refuse_other_weights(args, file, &[&sha256])?;
     }
     let source = RecordSource {
-        name: name_of(&args.model),
+        name: open::model_name(&args.model),
         kind: checkpoint.kind().into(),
         sha256,
         layers: config.layers,
@@ -390,12 +390,6 @@ fn original_layers(args: &Args, checkpoint: &Checkpoint) -> Result<Option<Vec<us
     }
     let record = Record::parse(&read_at_most(&path, 1 << 20)?, checkpoint.config().layers)?;
     Ok(Some(record.original_layers))
-}
-
-fn name_of(path: &Path) -> String {
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-    path.file_stem()
-        .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
 
 fn add_plan(args: &Args, folder: &Path, mut manifest: Manifest) -> Result<Value> {

@@ -3,11 +3,12 @@
 //! A program that is killed leaves `NAME.part`; the next run that writes to the same name removes it.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use halfdepth::prune::{Content, PruneError, RECORD};
+
+use crate::conduct::{is_full, part_of, write_part};
 
 /// Stands in an unfinished folder, so that no other folder is ever taken for one and removed.
 const MARK: &str = ".halfdepth-unfinished";
@@ -51,12 +52,9 @@ pub(super) fn say_full(error: anyhow::Error) -> anyhow::Error {
             Some(PruneError::Write(error)) => Some(error),
             _ => None,
         };
-        direct.or(wrapped).is_some_and(|error| {
-            matches!(
-                error.kind(),
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded
-            )
-        })
+        direct
+            .or(wrapped)
+            .is_some_and(|error| is_full(error.kind()))
     });
     match is_full {
         true => {
@@ -91,7 +89,7 @@ impl FolderPart {
     }
 
     pub(super) fn put(&self, name: &str, content: &mut Content) -> Result<(), PruneError> {
-        write(&self.path.join(name), content)
+        write_part(&self.path.join(name), content)
     }
 
     /// Copies what does not depend on the layers and was not written.
@@ -148,7 +146,8 @@ impl FilePart {
     }
 
     pub(super) fn write(&self, content: &mut Content) -> Result<()> {
-        write(&self.path, content).with_context(|| format!("cannot write {}", self.path.display()))
+        write_part(&self.path, content)
+            .with_context(|| format!("cannot write {}", self.path.display()))
     }
 
     pub(super) fn finish(self, output: &Path) -> Result<()> {
@@ -163,25 +162,9 @@ impl Drop for FilePart {
     }
 }
 
-fn part_of(output: &Path) -> PathBuf {
-    let mut name = output.file_name().unwrap_or_default().to_os_string();
-    name.push(".part");
-    output.with_file_name(name)
-}
-
 fn cannot_make(path: &Path) -> String {
     format!(
         "cannot make {}; is its folder there, and is nothing of that name in the way?",
         path.display()
     )
-}
-
-fn write(path: &Path, content: &mut Content) -> Result<(), PruneError> {
-    let mut file = BufWriter::new(File::create(path)?);
-    content(&mut file)?;
-    // Before it gets its name: a name must not survive a power cut that the bytes do not.
-    let file = file
-        .into_inner()
-        .map_err(std::io::IntoInnerError::into_error)?;
-    Ok(file.sync_all()?)
 }
