@@ -16,8 +16,8 @@ pub struct Card {
 /// Nothing else than the model: the screen, the driver and what a pass writes need the rest. A guess on the safe side.
 const USABLE: f64 = 0.9;
 
-/// By memory, then bandwidth. Bus widths and rates are the makers' published specifications; the bandwidth follows from them and
-/// is the one they publish (936 GB/s for the RTX 3090, 3.35 TB/s for the H100).
+/// By memory, then bandwidth, which follows from the bus's width and rate. These are as commonly listed; not every one was looked up
+/// with its maker.
 pub const CARDS: [Card; 14] = [
     card("GeForce RTX 4060", 8, 128.0, 17.0),
     card("GeForce RTX 3060", 12, 192.0, 15.0),

@@ -16,7 +16,7 @@ const READBACK_SHARE: f64 = 0.03;
 /// What a chunk of a prompt may take: a screen draws every 16 ms, and shares the GPU.
 const CHUNK_MS: f64 = 16.0;
 /// A "GPU" in software deals out the rows of a pass to its cores whether or not they take part, so that half a pass would be half
-/// of its cores: this is the pass of such devices.
+/// of its cores: no chunk is smaller than the largest pass of such devices.
 const SMALLEST_CHUNK: usize = 64;
 /// The first chunk, of a device of which nothing is known.
 const FIRST_CHUNK: usize = 64;

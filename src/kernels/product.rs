@@ -131,7 +131,8 @@ impl Product {
                     tokens: 4,
                     threads: WORKGROUP,
                 },
-                // One subgroup a workgroup: what divides few rows leaves few threads idle.
+                // One subgroup a workgroup: what divides few rows leaves few threads idle. Six weight rows share the loads of x best,
+                // where the epilogue takes what they make.
                 Prefill::Shared => Cut {
                     shader: "linear_shared",
                     weight_rows: if (6 / self.parts).is_multiple_of(self.outputs_by) {

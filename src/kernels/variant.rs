@@ -39,7 +39,7 @@ pub enum Prefill {
     Direct,
     /// A workgroup takes 64 by 64, by way of workgroup memory.
     Tile,
-    /// A thread takes eight weight rows and two rows of x, and subgroups of at least [`SHARING`] threads load x once for all of
+    /// A thread takes four or six weight rows and four rows of x, and subgroups of at least [`SHARING`] threads load x once for all of
     /// theirs: where each load is dear.
     Shared,
 }

@@ -1,15 +1,14 @@
 //! `halfdepth budget` as a user runs it.
 
-use std::process::{Command, Output};
+#[path = "common/process.rs"]
+mod process;
+
+use std::process::Output;
 
 use serde_json::Value;
 
 fn run(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_halfdepth"))
-        .arg("budget")
-        .args(arguments)
-        .output()
-        .expect("runs")
+    process::run(&[&["budget"], arguments].concat())
 }
 
 fn text(arguments: &[&str]) -> String {

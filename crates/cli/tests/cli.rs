@@ -1,44 +1,17 @@
 //! The commands as a user runs them: a real process, real models, what it prints.
 
+#[path = "common/process.rs"]
+mod process;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 
+use process::{halfdepth, json, read_json, run, shared};
 use serde_json::Value;
 
-fn shared(path: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../../shared/data")
-        .join(path);
-    assert!(path.exists(), "{} is missing", path.display());
-    path
-}
-
-fn halfdepth() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_halfdepth"))
-}
-
-fn run(arguments: &[&str]) -> Output {
-    halfdepth().args(arguments).output().expect("runs")
-}
-
-/// The one JSON object that a successful run prints on one line.
-fn json(arguments: &[&str]) -> Value {
-    let output = run(arguments);
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let text = String::from_utf8(output.stdout).expect("UTF-8");
-    assert_eq!(text.lines().count(), 1, "{text}");
-    serde_json::from_str(&text).expect("JSON")
-}
-
 fn golden(model: &str, plan: &str) -> Value {
-    let bytes = std::fs::read(shared(&format!("goldens/{model}.json"))).expect("goldens");
-    serde_json::from_slice::<Value>(&bytes).expect("JSON")["plans"][plan].clone()
+    read_json(&shared(&format!("goldens/{model}.json")))["plans"][plan].clone()
 }
 
 #[test]

@@ -5,14 +5,9 @@ mod process;
 
 use std::path::Path;
 
-use process::{error, json, shared, text};
-use serde_json::Value;
+use process::{error, json, read_json, shared, text};
 
 const TEXT: &str = "text/tinystories_val_0.8MB.txt";
-
-fn read_json(path: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(path).expect("a file")).expect("JSON")
-}
 
 /// The smallest curve of the smallest model, with more flags.
 fn curve(output: &Path, more: &[&str]) -> Vec<String> {

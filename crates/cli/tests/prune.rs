@@ -1,39 +1,22 @@
 //! `halfdepth prune` as a user runs it: what it writes runs as the source does, and nothing half-written is left.
 
+#[path = "common/process.rs"]
+mod process;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use process::{json, read_json, run};
 use serde_json::{Value, json};
 
 fn shared(path: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../../shared/data")
-        .join(path);
-    assert!(path.exists(), "{} is missing", path.display());
-    path.display().to_string()
-}
-
-fn run(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_halfdepth"))
-        .args(arguments)
-        .output()
-        .expect("runs")
+    process::shared(path).display().to_string()
 }
 
 fn message(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn json(arguments: &[&str]) -> Value {
-    let output = run(arguments);
-    assert!(
-        output.status.success(),
-        "{arguments:?}: {}",
-        message(&output)
-    );
-    serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
 fn greedy_ids(model: &str, more: &[&str]) -> Value {
@@ -365,14 +348,38 @@ fn mistakes_are_named_and_leave_nothing() {
     );
     let (taken, out, gguf) = (path("taken"), path("out"), path("out.gguf"));
     fs::create_dir(&taken).expect("makes");
-    let sublayers = json!({
-        "format": "halfdepth-plan", "version": 1, "name": "fine", "strategy": "sublayer", "seed": null,
-        "model": { "name": "x", "sha256": "x", "layers": 5, "parameters": 260_032 },
-        "layers": [0, 1, 2, 3, 4], "dropped": [], "mute_attention": [1], "mute_mlp": [],
-        "predicted": null, "search": null,
-    });
     fs::write(path("no.json"), "{}").expect("writes");
-    fs::write(path("sub.json"), sublayers.to_string()).expect("writes");
+    let (scan, sublayers) = (path("scan.json"), path("sub.json"));
+    let text = shared("text/tinystories_val_0.8MB.txt");
+    for arguments in [
+        &[
+            "scan",
+            &model,
+            "--text",
+            &text,
+            "--samples",
+            "4",
+            "--tokens",
+            "32",
+            "--device",
+            "cpu",
+            "-o",
+            &scan,
+        ][..],
+        &[
+            "plan",
+            &scan,
+            "--strategy",
+            "sublayer",
+            "--drop",
+            "1",
+            "-o",
+            &sublayers,
+        ],
+    ] {
+        let output = run(arguments);
+        assert!(output.status.success(), "{}", message(&output));
+    }
     let before = names(folder.path());
     let (no_plan, no_folder) = (path("no.json"), path("none/out"));
     let rows: Vec<(Vec<&str>, &str)> = vec![
@@ -399,6 +406,10 @@ fn mistakes_are_named_and_leave_nothing() {
         (
             vec![&model, "--plan", &no_plan, "--to", "hf", "-o", &out],
             "no.json",
+        ),
+        (
+            vec![&model, "--plan", &sublayers, "--to", "hf", "-o", &out],
+            "hold whole layers",
         ),
         (
             vec![&model, "--plan", "half", "--to", "hf", "-o", &taken],
@@ -500,7 +511,7 @@ fn a_checkpoint_that_changed_since_it_was_planned_is_refused() {
     fs::remove_dir_all(&out).expect("removes");
     fs::write(&weights, whole).expect("writes");
     let report = json(&prune);
-    let planned: Value = serde_json::from_slice(&fs::read(&plan).expect("reads")).expect("JSON");
+    let planned = read_json(Path::new(&plan));
     assert_eq!(report["layers"], planned["layers"]);
     assert!(names(folder.path()).contains(&"out".to_string()));
 }

@@ -10,14 +10,10 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use checkpoint::{Shape, write_random};
-use process::{error, halfdepth, json, run, shared, text};
+use process::{error, halfdepth, json, read_json, run, shared, text};
 use serde_json::Value;
 
 const TEXT: &str = "text/tinystories_val_0.8MB.txt";
-
-fn read_json(path: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(path).expect("a file")).expect("JSON")
-}
 
 #[test]
 fn scan_finds_the_best_blocks_of_the_reference() {

@@ -36,6 +36,10 @@ pub(crate) fn json(arguments: &[&str]) -> Value {
     serde_json::from_str(&text).expect("JSON")
 }
 
+pub(crate) fn read_json(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).expect("a file")).expect("JSON")
+}
+
 /// What a run that fails says, which is one message and no panic.
 pub(crate) fn error(arguments: &[&str]) -> String {
     let output = run(arguments);
