@@ -65,7 +65,7 @@ fn copy_tensors(
 ) -> Result<(), PruneError> {
     let mut kept: Vec<(String, SafeTensor)> = Vec::new();
     for tensor in stored_tensors(files)? {
-        if let Some(name) = renumbered(&tensor.name, &cut.plan.layers) {
+        if let Some(name) = cut.renumbered("model.layers.", &tensor.name) {
             kept.push((name, tensor));
         }
     }
@@ -85,17 +85,6 @@ fn copy_tensors(
         progress(index + 1, kept.len());
         Ok(())
     })
-}
-
-/// `model.layers.N.…` under its new number; `None` for a layer that is left out.
-fn renumbered(name: &str, layers: &[usize]) -> Option<String> {
-    let Some(rest) = name.strip_prefix("model.layers.") else {
-        return Some(name.to_string());
-    };
-    let (number, rest) = rest.split_once('.')?;
-    let number: usize = number.parse().ok()?;
-    let position = layers.iter().position(|layer| *layer == number)?;
-    Some(format!("model.layers.{position}.{rest}"))
 }
 
 /// The weights of a GGUF file, as far as safetensors have their types, rows of q and k in Hugging Face's order.

@@ -57,7 +57,7 @@ fn copy(
     let alignment = alignment.map_or(ALIGNMENT, |value| u64::from(u32::from_le_bytes(*value)));
     let mut kept = Vec::new();
     for tensor in &parts.tensors {
-        if let Some(name) = renumbered(tensor.name, &cut.plan.layers) {
+        if let Some(name) = cut.renumbered("blk.", tensor.name) {
             kept.push((name, tensor));
         }
     }
@@ -84,17 +84,6 @@ fn copy(
             Ok(())
         },
     )
-}
-
-/// `blk.N.…` under its new number; `None` for a layer that is left out.
-fn renumbered(name: &str, layers: &[usize]) -> Option<String> {
-    let Some(rest) = name.strip_prefix("blk.") else {
-        return Some(name.to_string());
-    };
-    let (number, rest) = rest.split_once('.')?;
-    let number: usize = number.parse().ok()?;
-    let position = layers.iter().position(|layer| *layer == number)?;
-    Some(format!("blk.{position}.{rest}"))
 }
 
 /// A tensor of a converted file.

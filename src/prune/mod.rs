@@ -39,6 +39,20 @@ pub struct Cut<'c> {
     pub record: &'c Record,
 }
 
+impl Cut<'_> {
+    /// `PREFIX` + `N.…` under the layer's new number; `None` for a layer that is left out. Other names stay.
+    fn renumbered(&self, prefix: &str, name: &str) -> Option<String> {
+        let Some(rest) = name.strip_prefix(prefix) else {
+            return Some(name.to_string());
+        };
+        let (number, rest) = rest.split_once('.')?;
+        let number: usize = number.parse().ok()?;
+        let layers = &self.plan.layers;
+        let position = layers.iter().position(|layer| *layer == number)?;
+        Some(format!("{prefix}{position}.{rest}"))
+    }
+}
+
 /// Writes a file's content, once, to where the caller says.
 pub type Content<'w> = dyn FnMut(&mut dyn Write) -> Result<(), PruneError> + 'w;
 
