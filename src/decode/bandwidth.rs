@@ -11,7 +11,7 @@ use crate::kernels::stream_read::{Order, VECTOR, stream_read, threads};
 /// What a device reads, at the best.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bandwidth {
-    /// The median of the samples, in the order that is the quicker one.
+    /// The median of the samples, in the order that is the quickest.
     pub bytes_per_second: f64,
     /// Bytes of the buffer that was read: as many as asked for, or the largest that can be bound.
     pub buffer_bytes: u64,
@@ -24,7 +24,7 @@ const SAMPLES: usize = 5;
 /// Reads of the whole buffer in one sample, at most.
 const MOST_READS: usize = 1 << 10;
 
-/// Reads a buffer of `bytes` again and again and measures how fast. Takes about four seconds.
+/// Reads a buffer of `bytes` again and again and measures how fast. Takes about six seconds.
 ///
 /// # Errors
 /// The device failed or has no room for the buffer.
@@ -46,7 +46,7 @@ pub async fn read_bandwidth(
     ));
 
     let mut best: f64 = 0.0;
-    for order in [Order::Interleaved, Order::Contiguous] {
+    for order in [Order::Interleaved, Order::ByWorkgroup, Order::ByEight] {
         // The first read compiles the shader and gives the buffer its pages.
         sample(&data, &mut sums, order, 1, clock).await?;
         let mut reads = 1;

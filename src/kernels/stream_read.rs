@@ -23,9 +23,15 @@ pub const VECTOR: usize = 4;
 pub enum Order {
     /// All threads go through memory side by side, as a GPU likes it.
     Interleaved,
-    /// Each workgroup has a stretch of its own: one core after the other reads on, where the "GPU" is a program on the CPU.
-    Contiguous,
+    /// Each workgroup has a stretch of its own, through which its threads go side by side.
+    ByWorkgroup,
+    /// Each [`EIGHT`] threads have a stretch of their own. Where the "GPU" is a program on the CPU, they are one vector of it, which
+    /// runs to its end before the next begins: so it reads on, and its caches can tell what comes.
+    ByEight,
 }
+
+/// Threads that share a stretch in [`Order::ByEight`].
+const EIGHT: usize = 8;
 
 /// Threads that read `word_count` words, and sums that come out.
 pub fn threads(word_count: usize) -> usize {
@@ -35,8 +41,8 @@ pub fn threads(word_count: usize) -> usize {
 
 /// Adds up `data` (words, a multiple of [`VECTOR`]) into `sums` ([`threads`]), wrapping.
 ///
-/// Every thread takes as many vectors. Interleaved, thread `i` of `n` takes `i`, `i + n`, `i + 2 n`, ...; contiguous, the threads of a
-/// workgroup do so within its stretch. What is left over goes to the first threads, a vector each.
+/// Every thread takes as many vectors. Interleaved, thread `i` of `n` takes `i`, `i + n`, `i + 2 n`, ...; else the threads that share a
+/// stretch do so within it. What is left over goes to the first threads, a vector each.
 pub fn stream_read(data: Tensor<1, Int>, sums: Tensor<1, Int>, order: Order) -> Tensor<1, Int> {
     Tensor::from_dispatch(Dispatch::stream_read(
         data.into_dispatch(),
@@ -48,16 +54,21 @@ pub fn stream_read(data: Tensor<1, Int>, sums: Tensor<1, Int>, order: Order) -> 
 /// The shader of this op over `word_count` words.
 pub fn shader(word_count: usize, order: Order) -> Shader {
     let (threads, vectors) = (threads(word_count), word_count / VECTOR);
-    let (base, stride) = match order {
-        Order::Interleaved => (WORKGROUP, threads),
-        Order::Contiguous => (vectors / threads * WORKGROUP, WORKGROUP),
-    };
+    let team = team(threads, order);
     Shader::new("stream_read")
         .with("WORKGROUP", WORKGROUP)
         .with("THREADS", threads)
         .with("VECTORS", vectors)
-        .with("BASE", base)
-        .with("STRIDE", stride)
+        .with("TEAM", team)
+}
+
+/// Threads that go through one stretch side by side.
+fn team(threads: usize, order: Order) -> usize {
+    match order {
+        Order::Interleaved => threads,
+        Order::ByWorkgroup => WORKGROUP,
+        Order::ByEight => EIGHT,
+    }
 }
 
 #[backend_extension(Cube, Flex)]
@@ -87,13 +98,12 @@ impl StreamRead for Flex {
         let threads = threads(data.len());
         let out = sums.storage_mut::<u32>();
         out.fill(0);
-        let turns = data.len() / VECTOR / threads;
+        let (turns, team) = (data.len() / VECTOR / threads, team(threads, order));
         for (at, vector) in data.chunks_exact(VECTOR).enumerate() {
-            let thread = match order {
-                Order::Contiguous if at < turns * threads => {
-                    at / (turns * WORKGROUP) * WORKGROUP + at % WORKGROUP
-                }
-                _ => at % threads,
+            let thread = if at < turns * threads {
+                at / (turns * team) * team + at % team
+            } else {
+                at - turns * threads
             };
             let sum = &mut out[thread];
             *sum = vector

@@ -81,7 +81,7 @@ fn variants() -> Vec<Shader> {
             candidates::slices(vocabulary),
         ));
     }
-    for order in [Order::Interleaved, Order::Contiguous] {
+    for order in [Order::Interleaved, Order::ByWorkgroup, Order::ByEight] {
         shaders.extend([4, 1 << 20].map(|words| stream_read::shader(words, order)));
     }
     // Several variants share a text where what differs between them plays no part.

@@ -28,17 +28,20 @@ fn every_word_is_read_once() {
         let data: Vec<u32> = (0..(vectors * VECTOR) as u32)
             .map(|at| at.wrapping_mul(0x9e37_79b9) ^ (at >> 3))
             .collect();
-        for order in [Order::Interleaved, Order::Contiguous] {
-            // As the workgroups of 256 threads share it out: a stretch each, or each in turn; the rest one by one.
+        for (order, team) in [
+            (Order::Interleaved, threads),
+            (Order::ByWorkgroup, 256),
+            (Order::ByEight, 8),
+        ] {
+            // Each team goes through a stretch of its own, a vector a thread; the rest one by one.
             let turns = vectors / threads;
             let mut expected = vec![0_u32; threads];
             for (at, word) in data.iter().enumerate() {
                 let at = at / VECTOR;
-                let thread = match order {
-                    Order::Contiguous if at < turns * threads => {
-                        at / (256 * turns) * 256 + at % 256
-                    }
-                    _ => at % threads,
+                let thread = if at < turns * threads {
+                    at / (team * turns) * team + at % team
+                } else {
+                    at % threads
                 };
                 expected[thread] = expected[thread].wrapping_add(*word);
             }
