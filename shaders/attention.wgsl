@@ -25,9 +25,6 @@ var<workgroup> joined_sums: array<f32, WORKGROUP>;
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
-#if SHARING
-    @builtin(subgroup_invocation_id) invocation: u32,
-#end
 ) {
     let kv_head = workgroup.x;
     let split = workgroup.y;
@@ -62,22 +59,6 @@ fn main(
 #repeat q QUERIES
         var score{q} = 0.0;
 #end
-#if SHARING
-        // Eight threads load four dimensions of a query each, and all hear them: none may stay away.
-        let at = cache + tile + min(thread, in_tile - 1u);
-        for (var first = 0u; first < FOURS; first += 8u) {
-            let mine = first + invocation % 8u;
-#repeat q QUERIES
-            let query{q} = query[{q}u * FOURS + mine];
-#end
-#repeat d 8
-            let key{d} = key_four(at * FOURS + first + {d}u);
-#repeat q QUERIES
-            score{q} += dot(subgroupShuffle(query{q}, {d}u), key{d});
-#end
-#end
-        }
-#else
         if thread < in_tile {
             for (var d = 0u; d < FOURS; d++) {
                 let key = key_four((cache + tile + thread) * FOURS + d);
@@ -86,7 +67,6 @@ fn main(
 #end
             }
         }
-#end
 #repeat q QUERIES
         // Later positions are masked, row by row.
         weights[{q}u * TILE + thread] = select(MASKED, score{q}, tile + thread <= position() + first_token + {q}u / GROUP && thread < in_tile);
@@ -121,24 +101,6 @@ fn main(
         output{q} *= rescale[{q}];
         sum{q} *= rescale[{q}];
 #end
-#if SHARING
-        // Eight threads load eight positions' weights of a query, and all hear them; past the tile a weight is zero, and no value
-        // that was never written may meet it.
-        for (var block = 0u; block < in_tile; block += SUBSETS * 8u) {
-            let mine = block + subset + SUBSETS * (invocation % 8u);
-#repeat q QUERIES
-            let weight{q} = weights[{q}u * TILE + mine];
-#end
-#repeat p 8
-            let value{p} = value_four((cache + tile + min(block + subset + SUBSETS * {p}u, in_tile - 1u)) * FOURS + four);
-#repeat q QUERIES
-            let weight{q}_{p} = subgroupShuffle(weight{q}, {p}u);
-            output{q} += weight{q}_{p} * value{p};
-            sum{q} += weight{q}_{p};
-#end
-#end
-        }
-#else
         if subset < SUBSETS {
             for (var at = subset; at < in_tile; at += SUBSETS) {
                 let value = value_four((cache + tile + at) * FOURS + four);
@@ -149,7 +111,6 @@ fn main(
 #end
             }
         }
-#end
         workgroupBarrier();
     }
 

@@ -25,6 +25,15 @@ pub struct Heads {
     pub context: usize,
 }
 
+/// The two texts of `attention`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// A thread a position, then a thread four dimensions; a workgroup's threads meet at barriers.
+    Plain,
+    /// [`SHARING`] threads go through positions on their own.
+    Shared,
+}
+
 impl Heads {
     /// Workgroups that may share one head's context in a decode step: enough to fill a large GPU, few enough to join cheaply.
     const DECODE_SPLITS: usize = 16;
@@ -58,46 +67,75 @@ impl Heads {
     pub fn attention_shader(&self, pass_rows: usize, variant: Variant) -> Shader {
         let tokens = self.tokens(pass_rows, variant.prefill);
         let queries = tokens * self.heads / self.kv_heads;
-        self.constants(Shader::new("attention").with("WORKGROUP", WORKGROUP))
+        let form = self.form(variant.prefill);
+        let shader = self
+            .constants(Shader::new(match form {
+                Form::Plain => "attention",
+                Form::Shared => "attention_shared",
+            }))
+            .with("WORKGROUP", WORKGROUP)
             .with("TILE", TILE)
             .with("TOKENS", tokens)
             .with("QUERIES", queries)
-            .with("ROW_TEAMS", queries.next_power_of_two())
             .with("MAX_SPLITS", self.max_splits(pass_rows))
             .with_f32("SCORE_SCALE", self.score_scale())
             .with("STEP", 4)
-            .with("SHARING", usize::from(self.sharing(variant)))
             .choose(
                 "cache_read",
                 match variant.cache {
                     CacheFormat::F32 => "cache_read_f32",
                     CacheFormat::F16 => "cache_read_f16",
                 },
-            )
+            );
+        match form {
+            Form::Plain => shader.with("ROW_TEAMS", queries.next_power_of_two()),
+            Form::Shared => shader.with("PIECES", self.pieces()),
+        }
     }
 
-    /// Whether the threads of a subgroup load queries and weights for each other: heads must split into subgroups evenly.
-    fn sharing(&self, variant: Variant) -> bool {
-        let fours = self.head_dim / 4;
-        variant.prefill == Prefill::Shared
-            && fours.is_multiple_of(SHARING)
-            && WORKGROUP.is_multiple_of(fours)
+    /// Threads of a subgroup load keys, values and queries for each other where that was found quicker, a head splits into theirs
+    /// evenly, and a workgroup's memory holds it.
+    fn form(&self, prefill: Prefill) -> Form {
+        let even = self.head_dim.is_multiple_of(4 * SHARING);
+        if prefill == Prefill::Shared && even && self.fits(1, Form::Shared) {
+            Form::Shared
+        } else {
+            Form::Plain
+        }
+    }
+
+    /// Whether a workgroup's memory holds what `tokens` rows of a pass need.
+    fn fits(&self, tokens: usize, form: Form) -> bool {
+        let queries = tokens * self.heads / self.kv_heads;
+        let bytes = match form {
+            Form::Plain => attention_bytes(queries, self.head_dim),
+            // The queries, and one output, a maximum and a sum for each eight threads.
+            Form::Shared => {
+                let eights = WORKGROUP / SHARING;
+                4 * (queries * self.head_dim + eights * (self.head_dim + 2))
+            }
+        };
+        bytes <= WORKGROUP_BYTES
     }
 
     /// Rows of a pass that one workgroup takes, so that they share its loads: as many as keep their queries in its memory and its
     /// registers.
     fn tokens(&self, pass_rows: usize, prefill: Prefill) -> usize {
-        let group = self.heads / self.kv_heads;
-        let fits = |tokens: &usize| {
-            let queries = tokens * group;
-            queries <= most_queries(prefill)
-                && attention_bytes(queries, self.head_dim) <= WORKGROUP_BYTES
+        let (group, form) = (self.heads / self.kv_heads, self.form(prefill));
+        let most = match form {
+            Form::Plain => most_queries(prefill),
+            Form::Shared => most_queries(prefill).min(MOST_PIECES / self.pieces()),
         };
         [8, 4, 2]
             .into_iter()
             .filter(|tokens| *tokens <= pass_rows)
-            .find(fits)
+            .find(|tokens| tokens * group <= most && self.fits(*tokens, form))
             .unwrap_or(1)
+    }
+
+    /// Times four dimensions of a head that each of eight threads takes.
+    fn pieces(&self) -> usize {
+        self.head_dim / (4 * SHARING)
     }
 
     /// The shader of `attention_combine` for passes of `pass_rows` rows.
@@ -122,6 +160,9 @@ fn most_queries(prefill: Prefill) -> usize {
         Prefill::Shared => 12,
     }
 }
+
+/// Pieces of output that a thread of the shared form holds, four registers each, where there is a choice.
+const MOST_PIECES: usize = 24;
 
 /// Causal attention of the pass's rows over the cache, one partial result for each split.
 ///

@@ -120,8 +120,7 @@ impl Shader {
     /// Whether the text exchanges values within subgroups.
     pub fn needs_subgroups(&self) -> bool {
         let exchanges = |(_, text): &(&str, &str)| *text == "reduction_subgroup";
-        self.name == "linear_shared"
-            || self.constants.contains(&("SHARING", Constant::U32(1)))
+        ["attention_shared", "linear_shared"].contains(&self.name)
             || self.choices.iter().any(exchanges)
     }
 
@@ -246,6 +245,7 @@ fn source(name: &str) -> &'static str {
         "argmax" => include_str!("../../shaders/argmax.wgsl"),
         "argmax_join" => include_str!("../../shaders/argmax_join.wgsl"),
         "attention" => include_str!("../../shaders/attention.wgsl"),
+        "attention_shared" => include_str!("../../shaders/attention_shared.wgsl"),
         "attention_combine" => include_str!("../../shaders/attention_combine.wgsl"),
         "candidates" => include_str!("../../shaders/candidates.wgsl"),
         "candidates_join" => include_str!("../../shaders/candidates_join.wgsl"),

@@ -92,7 +92,7 @@ const MUTATIONS: [(&str, &str, &str); 27] = [
 ];
 
 /// The same of what only [`Prefill::Shared`] runs.
-const SHARED_MUTATIONS: [(&str, &str, &str); 7] = [
+const SHARED_MUTATIONS: [(&str, &str, &str); 13] = [
     ("linear_shared", "- ZERO_POINT", "- ZERO_POINT - 0.1"),
     (
         "linear_shared",
@@ -105,20 +105,42 @@ const SHARED_MUTATIONS: [(&str, &str, &str); 7] = [
         "workgroup.z * MAX_WORKGROUPS",
         "workgroup.z",
     ),
+    ("attention_shared", "* SCORE_SCALE", "* SCORE_SCALE * 1.01"),
     (
-        "attention",
-        "subgroupShuffle(query0, 3u)",
-        "subgroupShuffle(query0, 4u)",
+        "attention_shared",
+        "subgroupShuffle(query0, base + 3u)",
+        "subgroupShuffle(query0, base + 4u)",
+    ),
+    ("attention_shared", "own <= position()", "own < position()"),
+    (
+        "attention_shared",
+        "subgroupShuffleXor(score0, 1u)",
+        "subgroupShuffleXor(score0, 0u) + 50.0",
     ),
     (
-        "attention",
-        "subgroupShuffle(weight0, 3u)",
-        "subgroupShuffle(weight0, 4u)",
+        "attention_shared",
+        "sum0 * rescale0 + weight0",
+        "sum0 + weight0",
     ),
     (
-        "attention",
-        "SUBSETS * (invocation % 8u)",
-        "SUBSETS * (invocation % 4u)",
+        "attention_shared",
+        "output0_0 *= rescale0",
+        "output0_0 *= 1.0",
+    ),
+    (
+        "attention_shared",
+        "subgroupShuffle(weight0, base + 3u)",
+        "subgroupShuffle(weight0, base + 4u)",
+    ),
+    (
+        "attention_shared",
+        "weight * joined[i * FOURS + four]",
+        "joined[i * FOURS + four]",
+    ),
+    (
+        "attention_shared",
+        "sum0 += subgroupShuffleXor(sum0, 4u)",
+        "sum0 += 0.0",
     ),
 ];
 
