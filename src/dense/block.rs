@@ -137,9 +137,24 @@ impl Block {
     /// What the MLP adds to the stream.
     pub fn mlp(&self, x: Tensor<3>) -> Tensor<3> {
         let shape = x.dims();
+        linear(self.gated(x), &self.down).reshape(shape)
+    }
+
+    /// What the MLP's last matrix reads: (batch * positions, intermediate_size).
+    pub(crate) fn gated(&self, x: Tensor<3>) -> Tensor<2> {
         let x = rms_norm(rows(x), self.mlp_norm.val(), self.eps);
         let gate = silu(linear(x.clone(), &self.gate));
-        linear(gate * linear(x, &self.up), &self.down).reshape(shape)
+        gate * linear(x, &self.up)
+    }
+
+    /// The same layer with another last matrix of its MLP: (hidden_size, intermediate_size). The rest is shared.
+    pub(crate) fn with_down(&self, down: Vec<f32>) -> Self {
+        let old = self.down.val();
+        let down = tensor(down, old.dims(), &old.device());
+        Self {
+            down: Param::from_tensor(down),
+            ..self.clone()
+        }
     }
 
     /// Values weighted by attention: all (batch, heads, positions, head_dim).

@@ -5,7 +5,9 @@
 
 mod adapter;
 mod healing;
+mod normal;
 mod overlay;
+mod patch;
 mod peft;
 
 use crate::checkpoint::CheckpointError;
@@ -15,6 +17,7 @@ use crate::plan::PlanError;
 pub use self::adapter::{Adapter, Factors};
 pub use self::healing::{HEALING, Healing, HealingFiles, Record, TENSORS, Text};
 pub use self::overlay::Healed;
+pub use self::patch::{Calibration, PatchForm, PatchOptions, Patched, PatchedCut, patch};
 pub use self::peft::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, PeftFiles};
 
 /// Why a model cannot be healed, or a healing not read.
@@ -63,6 +66,28 @@ pub enum HealError {
         expected: String,
         /// The start of the hash found.
         found: String,
+    },
+    /// A cut with no layer before it, or no cut.
+    #[error("heal: plan `{plan}` {what}")]
+    NothingToPatch {
+        /// The plan.
+        plan: String,
+        /// Why, and what to do.
+        what: &'static str,
+    },
+    /// Not enough text.
+    #[error("heal: {what}; give more text")]
+    TooLittleText {
+        /// What is missing.
+        what: &'static str,
+    },
+    /// Numbers that overflowed.
+    #[error(
+        "heal: the stream after layer {layer} is not finite; the weights are damaged, or f32 cannot run them"
+    )]
+    NonFinite {
+        /// Where.
+        layer: usize,
     },
     /// An adapter that cannot be used.
     #[error("adapter: {file}: {reason}")]
