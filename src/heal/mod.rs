@@ -10,15 +10,41 @@ mod overlay;
 mod patch;
 mod peft;
 
+// What trains needs autodiff, which the page does without.
+#[cfg(not(target_family = "wasm"))]
+mod corpus;
+#[cfg(not(target_family = "wasm"))]
+mod loss;
+#[cfg(not(target_family = "wasm"))]
+mod optimiser;
+#[cfg(not(target_family = "wasm"))]
+mod schedule;
+#[cfg(not(target_family = "wasm"))]
+mod settings;
+#[cfg(not(target_family = "wasm"))]
+mod state;
+#[cfg(not(target_family = "wasm"))]
+mod student;
+#[cfg(not(target_family = "wasm"))]
+mod trainer;
+
 use crate::checkpoint::CheckpointError;
 use crate::dense::DenseError;
 use crate::plan::PlanError;
 
 pub use self::adapter::{Adapter, Factors};
+#[cfg(not(target_family = "wasm"))]
+pub use self::corpus::Corpus;
 pub use self::healing::{HEALING, Healing, HealingFiles, Record, TENSORS, Text};
 pub use self::overlay::Healed;
 pub use self::patch::{Calibration, PatchForm, PatchOptions, Patched, PatchedCut, patch};
 pub use self::peft::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, PeftFiles};
+#[cfg(not(target_family = "wasm"))]
+pub use self::schedule::Schedule;
+#[cfg(not(target_family = "wasm"))]
+pub use self::settings::{Base, LowRank, Objective, Settings, Tune, part_name, part_of_name};
+#[cfg(not(target_family = "wasm"))]
+pub use self::trainer::{Parts, StepNote, Trainer};
 
 /// Why a model cannot be healed, or a healing not read.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +114,39 @@ pub enum HealError {
     NonFinite {
         /// Where.
         layer: usize,
+    /// A text too short to learn from.
+    #[error(
+        "heal: the text has {tokens} tokens, which is not one sequence of {window}; give more text, or fewer --tokens"
+    )]
+    Corpus {
+        /// Tokens there are.
+        tokens: usize,
+        /// Tokens a sequence.
+        window: usize,
+    },
+    /// Settings that nothing can be trained with.
+    #[error("heal: {what}")]
+    Settings {
+        /// What is wrong, and what would be right.
+        what: String,
+    },
+    /// The loss left every bound.
+    #[error(
+        "heal: training diverged at step {step}: the loss is {loss:.3}, it began at {first:.3}; take a lower --learning-rate or a longer --warmup"
+    )]
+    Diverged {
+        /// The step, counted from 1.
+        step: u64,
+        /// Of late.
+        loss: f64,
+        /// At the beginning.
+        first: f64,
+    },
+    /// A saved state that cannot be gone on from.
+    #[error("heal: the saved state cannot be used ({reason}); remove it to begin anew")]
+    State {
+        /// What is wrong.
+        reason: String,
     },
     /// An adapter that cannot be used.
     #[error("adapter: {file}: {reason}")]
