@@ -114,6 +114,7 @@ pub enum HealError {
     NonFinite {
         /// Where.
         layer: usize,
+    },
     /// A text too short to learn from.
     #[error(
         "heal: the text has {tokens} tokens, which is not one sequence of {window}; give more text, or fewer --tokens"
