@@ -14,6 +14,7 @@ pub mod dense;
 mod draws;
 pub mod eval;
 mod header;
+pub mod heal;
 pub mod kernels;
 pub mod model;
 pub mod pack;

@@ -17,13 +17,13 @@ pub(crate) use self::gguf::{ggml_code, gguf_name, parts as gguf_parts};
 pub(crate) use self::matrix::widen;
 pub use self::matrix::{Dtype, Matrix};
 pub use self::safetensors::{HuggingFaceFiles, shard_names};
-pub(crate) use self::safetensors::{hugging_face_name, stored_tensors};
+pub(crate) use self::safetensors::{hugging_face_name, hugging_face_weight, stored_tensors};
 pub use self::stored::Stored;
 pub(crate) use self::stored::{GgufParts, SafeTensor};
 use crate::config::{ConfigError, LlamaConfig};
 
 /// One weight of a Llama.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Weight {
     /// (vocab_size, hidden_size).
     Embedding,
@@ -36,7 +36,7 @@ pub enum Weight {
 }
 
 /// The weights of one layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LayerWeight {
     /// (hidden_size,).
     AttentionNorm,
@@ -356,6 +356,15 @@ impl Weight {
             Self::FinalNorm => true,
             Self::Layer(_, part) => part.is_norm(),
             Self::Embedding | Self::Head => false,
+        }
+    }
+
+    /// (rows, cols); a norm is one row.
+    pub(crate) fn shape(self, config: &LlamaConfig) -> (usize, usize) {
+        match self {
+            Self::Embedding | Self::Head => (config.vocab_size, config.hidden_size),
+            Self::FinalNorm => (1, config.hidden_size),
+            Self::Layer(_, part) => part.shape(config),
         }
     }
 }

@@ -152,6 +152,19 @@ pub(crate) fn hugging_face_name(weight: Weight) -> String {
     <Folder<'_> as TensorFile<'_>>::name(weight)
 }
 
+/// The weight that has this name; `None` for any other name, and for a number written in another way.
+pub(crate) fn hugging_face_weight(name: &str) -> Option<Weight> {
+    let number = name.strip_prefix("model.layers.");
+    let number = number.and_then(|rest| rest.split_once('.')?.0.parse().ok());
+    let parts = LayerWeight::ALL.into_iter();
+    let of_layer = number.map(|layer| parts.map(move |part| Weight::Layer(layer, part)));
+    of_layer
+        .into_iter()
+        .flatten()
+        .chain([Weight::Embedding, Weight::FinalNorm, Weight::Head])
+        .find(|weight| hugging_face_name(*weight) == name)
+}
+
 impl<'a> TensorFile<'a> for Folder<'a> {
     const DTYPES: &'static str = "F32, F16 and BF16";
 

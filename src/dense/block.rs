@@ -6,6 +6,7 @@ use burn::tensor::activation::{silu, softmax};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::DenseLayer;
+use crate::checkpoint::LayerWeight;
 use crate::config::LlamaConfig;
 
 /// One transformer layer in f32: grouped-query attention and a SwiGLU feed-forward network, each behind an RMSNorm.
@@ -21,11 +22,33 @@ pub struct Block {
     up: Param<Tensor<2>>,
     down: Param<Tensor<2>>,
     #[module(skip)]
+    heads: Heads,
+}
+
+/// What a layer has to know of its shape beside its weights.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heads {
     kv_heads: usize,
-    #[module(skip)]
     head_dim: usize,
-    #[module(skip)]
     eps: f32,
+}
+
+impl Heads {
+    pub(crate) fn new(config: &LlamaConfig) -> Self {
+        Self {
+            kv_heads: config.kv_heads,
+            head_dim: config.head_dim,
+            eps: config.rms_norm_eps,
+        }
+    }
+}
+
+/// A layer's weights, however they are kept: whole, or with something beside them that is being trained.
+pub(crate) trait Weights {
+    /// The gains of a norm: (1, hidden_size).
+    fn gains(&self, part: LayerWeight) -> Tensor<2>;
+    /// (rows, in) in, (rows, out) out.
+    fn product(&self, part: LayerWeight, x: Tensor<2>) -> Tensor<2>;
 }
 
 /// What a layer has to know of the positions it runs over: rotations and the causal mask, shared by all layers.
@@ -96,9 +119,7 @@ impl Block {
             gate: matrix(weights.gate, intermediate, hidden),
             up: matrix(weights.up, intermediate, hidden),
             down: matrix(weights.down, hidden, intermediate),
-            kv_heads: config.kv_heads,
-            head_dim: config.head_dim,
-            eps: config.rms_norm_eps,
+            heads: Heads::new(config),
         }
     }
 
@@ -116,61 +137,135 @@ impl Block {
 
     /// What attention adds to the stream.
     pub fn attention(&self, x: Tensor<3>, positions: &Positions) -> Tensor<3> {
-        let [batch, length, hidden] = x.dims();
-        let dim = self.head_dim;
-        let x = rms_norm(rows(x), self.attention_norm.val(), self.eps);
-        let heads = |weight: &Param<Tensor<2>>| {
-            let y = linear(x.clone(), weight);
-            let heads = y.dims()[1] / dim;
-            y.reshape([batch, length, heads, dim])
-        };
-        let query = positions.rotate(heads(&self.query)) * (dim as f32).powf(-0.5);
-        let query = query.swap_dims(1, 2);
-        let key = positions.rotate(heads(&self.key)).swap_dims(1, 2);
-        let value = heads(&self.value).swap_dims(1, 2);
-        let mixed = self.mix(query, key, value, positions);
-        let query_rows = mixed.dims()[1] * dim;
-        let mixed = mixed.swap_dims(1, 2).reshape([batch * length, query_rows]);
-        linear(mixed, &self.output).reshape([batch, length, hidden])
+        attention(self, self.heads, x, positions)
     }
 
     /// What the MLP adds to the stream.
     pub fn mlp(&self, x: Tensor<3>) -> Tensor<3> {
-        let shape = x.dims();
-        let x = rms_norm(rows(x), self.mlp_norm.val(), self.eps);
-        let gate = silu(linear(x.clone(), &self.gate));
-        linear(gate * linear(x, &self.up), &self.down).reshape(shape)
+        mlp(self, self.heads, x)
     }
 
-    /// Values weighted by attention: all (batch, heads, positions, head_dim).
-    fn mix(&self, query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, at: &Positions) -> Tensor<4> {
-        let [batch, heads, _, dim] = query.dims();
-        let (kv_heads, group) = (self.kv_heads, heads / self.kv_heads);
-        let run = |(first, mask): &(usize, Tensor<4>)| {
-            let [_, _, queries, keys] = mask.dims();
-            // The query heads of one key-value head lie under each other, so that nothing of k and v is repeated.
-            let stacked = [batch, kv_heads, group * queries, dim];
-            let query = query.clone().narrow(2, *first, queries).reshape(stacked);
-            let key = key.clone().narrow(2, 0, keys).swap_dims(2, 3);
-            let scores = query.matmul(key).reshape([batch, heads, queries, keys]);
-            let weights = softmax(scores + mask.clone(), 3);
-            weights
-                .reshape([batch, kv_heads, group * queries, keys])
-                .matmul(value.clone().narrow(2, 0, keys))
-                .reshape([batch, heads, queries, dim])
-        };
-        let mut runs: Vec<_> = at.runs.iter().map(run).collect();
-        match runs.len() {
-            1 => runs.remove(0),
-            _ => Tensor::cat(runs, 2),
+    /// What the MLP's last matrix reads: (batch * positions, intermediate_size).
+    pub(crate) fn gated(&self, x: Tensor<3>) -> Tensor<2> {
+        gated(self, self.heads, x)
+    }
+
+    /// The same layer with another last matrix of its MLP: (hidden_size, intermediate_size). The rest is shared.
+    pub(crate) fn with_down(&self, down: Vec<f32>) -> Self {
+        let old = self.down.val();
+        let down = tensor(down, old.dims(), &old.device());
+        Self {
+            down: Param::from_tensor(down),
+            ..self.clone()
+        }
+    }
+
+    /// A weight as it is kept; a norm is one row.
+    pub(crate) fn weight(&self, part: LayerWeight) -> Tensor<2> {
+        match part {
+            LayerWeight::AttentionNorm => self.attention_norm.val().unsqueeze(),
+            LayerWeight::Query => self.query.val(),
+            LayerWeight::Key => self.key.val(),
+            LayerWeight::Value => self.value.val(),
+            LayerWeight::Output => self.output.val(),
+            LayerWeight::MlpNorm => self.mlp_norm.val().unsqueeze(),
+            LayerWeight::Gate => self.gate.val(),
+            LayerWeight::Up => self.up.val(),
+            LayerWeight::Down => self.down.val(),
         }
     }
 }
 
+impl Weights for Block {
+    fn gains(&self, part: LayerWeight) -> Tensor<2> {
+        self.weight(part)
+    }
+
+    fn product(&self, part: LayerWeight, x: Tensor<2>) -> Tensor<2> {
+        x.matmul(self.weight(part).transpose())
+    }
+}
+
+/// What attention adds to the stream.
+pub(crate) fn attention(
+    weights: &impl Weights,
+    heads: Heads,
+    x: Tensor<3>,
+    positions: &Positions,
+) -> Tensor<3> {
+    let [batch, length, hidden] = x.dims();
+    let dim = heads.head_dim;
+    let x = rms_norm(
+        rows(x),
+        weights.gains(LayerWeight::AttentionNorm),
+        heads.eps,
+    );
+    let split = |part| {
+        let y = weights.product(part, x.clone());
+        let heads = y.dims()[1] / dim;
+        y.reshape([batch, length, heads, dim])
+    };
+    let query = positions.rotate(split(LayerWeight::Query)) * (dim as f32).powf(-0.5);
+    let query = query.swap_dims(1, 2);
+    let key = positions.rotate(split(LayerWeight::Key)).swap_dims(1, 2);
+    let value = split(LayerWeight::Value).swap_dims(1, 2);
+    let mixed = mix(heads, query, key, value, positions);
+    let query_rows = mixed.dims()[1] * dim;
+    let mixed = mixed.swap_dims(1, 2).reshape([batch * length, query_rows]);
+    weights
+        .product(LayerWeight::Output, mixed)
+        .reshape([batch, length, hidden])
+}
+
+/// What the MLP adds to the stream.
+pub(crate) fn mlp(weights: &impl Weights, heads: Heads, x: Tensor<3>) -> Tensor<3> {
+    let shape = x.dims();
+    let inner = gated(weights, heads, x);
+    weights.product(LayerWeight::Down, inner).reshape(shape)
+}
+
+fn gated(weights: &impl Weights, heads: Heads, x: Tensor<3>) -> Tensor<2> {
+    let x = rms_norm(rows(x), weights.gains(LayerWeight::MlpNorm), heads.eps);
+    let gate = silu(weights.product(LayerWeight::Gate, x.clone()));
+    gate * weights.product(LayerWeight::Up, x)
+}
+
+/// Values weighted by attention: all (batch, heads, positions, head_dim).
+fn mix(
+    heads: Heads,
+    query: Tensor<4>,
+    key: Tensor<4>,
+    value: Tensor<4>,
+    at: &Positions,
+) -> Tensor<4> {
+    let [batch, query_heads, _, dim] = query.dims();
+    let (kv_heads, group) = (heads.kv_heads, query_heads / heads.kv_heads);
+    let run = |(first, mask): &(usize, Tensor<4>)| {
+        let [_, _, queries, keys] = mask.dims();
+        // The query heads of one key-value head lie under each other, so that nothing of k and v is repeated.
+        let stacked = [batch, kv_heads, group * queries, dim];
+        let query = query.clone().narrow(2, *first, queries).reshape(stacked);
+        let key = key.clone().narrow(2, 0, keys).swap_dims(2, 3);
+        let scores = query
+            .matmul(key)
+            .reshape([batch, query_heads, queries, keys]);
+        let weights = softmax(scores + mask.clone(), 3);
+        weights
+            .reshape([batch, kv_heads, group * queries, keys])
+            .matmul(value.clone().narrow(2, 0, keys))
+            .reshape([batch, query_heads, queries, dim])
+    };
+    let mut runs: Vec<_> = at.runs.iter().map(run).collect();
+    match runs.len() {
+        1 => runs.remove(0),
+        _ => Tensor::cat(runs, 2),
+    }
+}
+
 /// x over the root of its mean square, times gamma: (rows, hidden_size).
-pub(crate) fn rms_norm(x: Tensor<2>, gamma: Tensor<1>, eps: f32) -> Tensor<2> {
+pub(crate) fn rms_norm(x: Tensor<2>, gamma: Tensor<2>, eps: f32) -> Tensor<2> {
     let mean_square = x.clone().square().mean_dim(1);
-    x / (mean_square + eps).sqrt() * gamma.unsqueeze()
+    x / (mean_square + eps).sqrt() * gamma
 }
 
 /// Values of this shape on the device, in f32 whatever the device would choose.
@@ -180,10 +275,6 @@ pub(crate) fn tensor<const D: usize>(
     device: &Device,
 ) -> Tensor<D> {
     Tensor::from_data(TensorData::new(values, shape), (device, DType::F32))
-}
-
-fn linear(x: Tensor<2>, weight: &Param<Tensor<2>>) -> Tensor<2> {
-    x.matmul(weight.val().transpose())
 }
 
 fn rows(x: Tensor<3>) -> Tensor<2> {

@@ -15,6 +15,8 @@ use crate::plan::PlanError;
 use crate::weights::WeightsError;
 
 pub use self::block::{Block, Positions};
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use self::block::{Heads, Weights, attention, mlp};
 pub(crate) use self::block::{rms_norm, tensor};
 pub use self::model::{Dense, default_threads, is_cpu};
 pub(crate) use self::parallel::in_parallel;

@@ -157,7 +157,11 @@ impl<'s> Dense<'s> {
 
     /// Logits of rows of the stream, (rows, hidden_size) in, (rows, vocab_size) out. Mind the size: give it few rows at once.
     pub fn head(&self, rows: Tensor<2>) -> Tensor<2> {
-        let x = rms_norm(rows, self.norm.clone(), self.config().rms_norm_eps);
+        let x = rms_norm(
+            rows,
+            self.norm.clone().unsqueeze(),
+            self.config().rms_norm_eps,
+        );
         let pieces = self.head.iter();
         let mut pieces: Vec<_> = pieces
             .map(|piece| x.clone().matmul(piece.clone().transpose()))

@@ -72,20 +72,7 @@ impl Dense<'_> {
         requests: &[Continuation],
     ) -> Result<Vec<Vec<Likelihood>>, DenseError> {
         self.answer(requests, |batch, rows, answers| {
-            let x = self.rows_stream(&batch.ids())?;
-            for rows in rows.chunks(self.rows_at_once()) {
-                let logits = self.head(self.select(&x, rows));
-                let targets = ints(rows.iter().map(|row| row.target), self).unsqueeze_dim(1);
-                let greedy = logits.clone().argmax(1);
-                let greedy = read_ints(greedy)?;
-                let logprobs = log_softmax(logits, 1).gather(1, targets);
-                let logprobs = read_floats(logprobs)?;
-                let found = rows.iter().zip(logprobs).zip(greedy);
-                answers.extend(found.map(|((row, logprob), greedy)| Likelihood {
-                    logprob,
-                    is_greedy: greedy == row.target,
-                }));
-            }
+            answers.extend(self.likelihoods(&self.rows_stream(&batch.ids())?, rows)?);
             Ok(())
         })
     }
@@ -197,6 +184,43 @@ impl Dense<'_> {
             }
         }
         Ok(answered)
+    }
+
+    /// Nats of all tokens of sequences of equal lengths but their first ones, whose stream after the last layer is x.
+    pub(crate) fn nats_of(&self, x: Tensor<3>, batch: &[&[u32]]) -> Result<f64, DenseError> {
+        let [sequences, longest, hidden] = x.dims();
+        let rows = batch.iter().enumerate().flat_map(|(index, ids)| {
+            let targets = ids.iter().skip(1).enumerate();
+            targets.map(move |(at, target)| Row {
+                row: (index * longest + at) as i32,
+                target: *target as i32,
+            })
+        });
+        let rows: Vec<Row> = rows.collect();
+        let likelihoods = self.likelihoods(&x.reshape([sequences * longest, hidden]), &rows)?;
+        Ok(likelihoods
+            .iter()
+            .map(|token| -f64::from(token.logprob))
+            .sum())
+    }
+
+    /// How likely each row's target is; some rows' logits at a time.
+    fn likelihoods(&self, x: &Tensor<2>, rows: &[Row]) -> Result<Vec<Likelihood>, DenseError> {
+        let mut answers = Vec::with_capacity(rows.len());
+        for rows in rows.chunks(self.rows_at_once()) {
+            let logits = self.head(self.select(x, rows));
+            let targets = ints(rows.iter().map(|row| row.target), self).unsqueeze_dim(1);
+            let greedy = logits.clone().argmax(1);
+            let greedy = read_ints(greedy)?;
+            let logprobs = log_softmax(logits, 1).gather(1, targets);
+            let logprobs = read_floats(logprobs)?;
+            let found = rows.iter().zip(logprobs).zip(greedy);
+            answers.extend(found.map(|((row, logprob), greedy)| Likelihood {
+                logprob,
+                is_greedy: greedy == row.target,
+            }));
+        }
+        Ok(answers)
     }
 
     /// The stream as rows: (batch * longest, hidden_size).

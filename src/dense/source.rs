@@ -32,6 +32,38 @@ pub struct DenseLayer {
     pub down: Vec<f32>,
 }
 
+impl DenseLayer {
+    /// The weight of this part.
+    pub fn part(&self, part: LayerWeight) -> &Vec<f32> {
+        match part {
+            LayerWeight::AttentionNorm => &self.attention_norm,
+            LayerWeight::Query => &self.query,
+            LayerWeight::Key => &self.key,
+            LayerWeight::Value => &self.value,
+            LayerWeight::Output => &self.output,
+            LayerWeight::MlpNorm => &self.mlp_norm,
+            LayerWeight::Gate => &self.gate,
+            LayerWeight::Up => &self.up,
+            LayerWeight::Down => &self.down,
+        }
+    }
+
+    /// As [`Self::part`], to be changed.
+    pub fn part_mut(&mut self, part: LayerWeight) -> &mut Vec<f32> {
+        match part {
+            LayerWeight::AttentionNorm => &mut self.attention_norm,
+            LayerWeight::Query => &mut self.query,
+            LayerWeight::Key => &mut self.key,
+            LayerWeight::Value => &mut self.value,
+            LayerWeight::Output => &mut self.output,
+            LayerWeight::MlpNorm => &mut self.mlp_norm,
+            LayerWeight::Gate => &mut self.gate,
+            LayerWeight::Up => &mut self.up,
+            LayerWeight::Down => &mut self.down,
+        }
+    }
+}
+
 /// Where a dense model's weights come from. Nothing is widened that was not asked for: the embedding of a 2.5 GB
 /// checkpoint is 1 GB of floats.
 pub trait DenseSource: Sync {

@@ -215,7 +215,7 @@ fn normalise(x: Tensor<3>, gains: Vec<f32>, config: &LlamaConfig, device: &Devic
     let rows = x.dims()[0] * x.dims()[1];
     crate::dense::rms_norm(
         x.reshape([rows, hidden]),
-        tensor(gains, [hidden], device),
+        tensor(gains, [1, hidden], device),
         config.rms_norm_eps,
     )
 }

@@ -111,6 +111,14 @@ impl Model {
         }
     }
 
+    /// Whether it is a pack of weights with this hash.
+    pub(crate) fn is_packed_from(&self, sha256: &str) -> bool {
+        match &self.weights {
+            Weights::Checkpoint(_) => false,
+            Weights::Pack { manifest, .. } => manifest.source().sha256 == sha256,
+        }
+    }
+
     /// Its tokenizer.
     pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
         match &self.weights {

@@ -6,12 +6,14 @@
 mod axis;
 mod curves;
 mod heat_map;
+mod loss;
 mod panel;
 mod raster;
 mod svg;
 
 pub(crate) use curves::curves;
 pub(crate) use heat_map::heat_map;
+pub(crate) use loss::{LossCurve, loss_curve};
 
 /// A picture on white.
 #[derive(Clone, Debug)]

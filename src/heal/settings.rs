@@ -1,0 +1,251 @@
+//! What to train, towards what, for how long.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use super::HealError;
+use super::schedule::Schedule;
+use crate::checkpoint::LayerWeight;
+use crate::config::LlamaConfig;
+
+/// All that a training run depends on beside the model, the plan and the text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Whole layers that are trained.
+    pub tune: Tune,
+    /// Whether the final norm and the head are trained too.
+    pub head: bool,
+    /// Low-rank changes that are trained.
+    pub low_rank: Option<LowRank>,
+    /// What the frozen matrices are.
+    pub base: Base,
+    /// What is made small.
+    pub objective: Objective,
+    /// Rate by step, and how many steps there are.
+    pub schedule: Schedule,
+    /// Sequences at once.
+    pub batch: usize,
+    /// Batches a step.
+    pub accumulate: usize,
+    /// Predictions a sequence.
+    pub tokens: usize,
+    /// AdamW's, of all but norms.
+    pub weight_decay: f32,
+    /// The longest a step's gradient may be.
+    pub clip: f32,
+    /// Of the order of the text, the first factors and the dropout.
+    pub seed: u64,
+}
+
+/// Whole layers that are trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tune {
+    /// No layer.
+    None,
+    /// All that run.
+    All,
+    /// The deepest that run.
+    Last(usize),
+    /// So many on each side of each cut.
+    Around(usize),
+}
+
+/// Low-rank changes: W + alpha / rank * B A.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LowRank {
+    /// Rows of A, columns of B.
+    pub rank: usize,
+    /// Changes count alpha / rank times.
+    pub alpha: f32,
+    /// Share of A's inputs that a step leaves out.
+    pub dropout: f32,
+    /// The matrices, of every layer that runs.
+    #[serde(with = "parts")]
+    pub targets: Vec<LayerWeight>,
+}
+
+/// What the frozen matrices are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Base {
+    /// As the model has them.
+    F32,
+    /// As a pack in 4 bits has them.
+    Q4,
+}
+
+/// What is made small: `cross_entropy` * CE + `divergence` * T^2 KL(teacher || student) + `hidden` * H.
+///
+/// H is the squared distance of the student's stream before each cut from the teacher's stream after what was cut, over the teacher's
+/// square, a token.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Objective {
+    /// Weight of the text's own next tokens.
+    pub cross_entropy: f32,
+    /// Weight of the full model's next tokens.
+    pub divergence: f32,
+    /// T: both models' logits are divided by it.
+    pub temperature: f32,
+    /// Weight of the full model's stream at each cut.
+    pub hidden: f32,
+}
+
+impl LowRank {
+    /// alpha / rank.
+    pub fn scale(&self) -> f32 {
+        self.alpha / self.rank as f32
+    }
+}
+
+impl Objective {
+    /// Whether the full model has to run.
+    pub fn needs_teacher(&self) -> bool {
+        self.divergence > 0.0 || self.hidden > 0.0
+    }
+}
+
+impl Settings {
+    /// Places, in the list of layers that run, of those that are trained whole.
+    pub(super) fn trained_layers(&self, layers: &[usize]) -> Vec<usize> {
+        let count = layers.len();
+        let spans: Vec<Range<usize>> = match self.tune {
+            Tune::None => Vec::new(),
+            Tune::All => vec![0..count],
+            Tune::Last(last) => vec![count.saturating_sub(last)..count],
+            Tune::Around(side) => (0..=count)
+                .filter(|place| is_cut(layers, *place))
+                .map(|place| place.saturating_sub(side)..(place + side).min(count))
+                .collect(),
+        };
+        (0..count)
+            .filter(|place| spans.iter().any(|span| span.contains(place)))
+            .collect()
+    }
+
+    /// Refuses what cannot be trained.
+    ///
+    /// # Errors
+    /// A size is zero, a rank is above a dimension, a share is no share, or nothing would be trained.
+    pub fn check(&self, config: &LlamaConfig) -> Result<(), HealError> {
+        let bad = |what: String| Err(HealError::Settings { what });
+        if self.batch == 0 || self.accumulate == 0 || self.tokens == 0 || self.schedule.steps == 0 {
+            return bad("--batch, --accumulate, --tokens and --steps are at least 1".into());
+        }
+        if self.tokens > config.context {
+            return bad(format!(
+                "--tokens {} is more than the {} positions of the model",
+                self.tokens, config.context
+            ));
+        }
+        let rate = self.schedule.peak;
+        if !(rate.is_finite() && rate > 0.0) {
+            return bad(format!("--learning-rate {rate} is not above 0"));
+        }
+        let objective = &self.objective;
+        let weights = [
+            objective.cross_entropy,
+            objective.divergence,
+            objective.hidden,
+        ];
+        let is_weight = |weight: &f32| weight.is_finite() && *weight >= 0.0;
+        if !weights.iter().all(is_weight) || weights.iter().sum::<f32>() == 0.0 {
+            return bad(
+                "the weights of the losses are at least 0, and one of them is above".into(),
+            );
+        }
+        if !(objective.temperature.is_finite() && objective.temperature > 0.0) {
+            return bad(format!(
+                "--temperature {} is not above 0",
+                objective.temperature
+            ));
+        }
+        if !(self.weight_decay >= 0.0 && self.clip > 0.0) {
+            return bad("--weight-decay is at least 0, and --clip above 0".into());
+        }
+        match &self.low_rank {
+            Some(low_rank) => low_rank.check(config),
+            None if self.tune == Tune::None && !self.head => {
+                bad("nothing is to be trained; name layers with --tune".into())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl LowRank {
+    fn check(&self, config: &LlamaConfig) -> Result<(), HealError> {
+        let bad = |what: String| Err(HealError::Settings { what });
+        if self.rank == 0 || self.targets.is_empty() {
+            return bad("--rank is at least 1, and --targets names a matrix".into());
+        }
+        if !(0.0..1.0).contains(&self.dropout) || !(self.alpha.is_finite() && self.alpha > 0.0) {
+            return bad("--dropout is from 0 to below 1, and --alpha above 0".into());
+        }
+        for part in &self.targets {
+            let (rows, cols) = part.shape(config);
+            if self.rank > rows.min(cols) {
+                return bad(format!(
+                    "--rank {} is above what {} ({rows} x {cols}) has; a change of full rank has {}",
+                    self.rank,
+                    part_name(*part),
+                    rows.min(cols)
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether layers are missing before this place of the list: between two that run.
+pub(super) fn is_cut(layers: &[usize], place: usize) -> bool {
+    place > 0 && place < layers.len() && layers[place] != layers[place - 1] + 1
+}
+
+/// The name a matrix has in PEFT's `target_modules`.
+pub fn part_name(part: LayerWeight) -> &'static str {
+    match part {
+        LayerWeight::AttentionNorm => "input_layernorm",
+        LayerWeight::Query => "q_proj",
+        LayerWeight::Key => "k_proj",
+        LayerWeight::Value => "v_proj",
+        LayerWeight::Output => "o_proj",
+        LayerWeight::MlpNorm => "post_attention_layernorm",
+        LayerWeight::Gate => "gate_proj",
+        LayerWeight::Up => "up_proj",
+        LayerWeight::Down => "down_proj",
+    }
+}
+
+/// The matrix of this name.
+pub fn part_of_name(name: &str) -> Option<LayerWeight> {
+    let matrices = LayerWeight::ALL.into_iter().filter(|part| !part.is_norm());
+    matrices.into_iter().find(|part| part_name(*part) == name)
+}
+
+mod parts {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{LayerWeight, part_name, part_of_name};
+
+    pub(super) fn serialize<S: Serializer>(
+        parts: &[LayerWeight],
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        let names: Vec<&str> = parts.iter().map(|part| part_name(*part)).collect();
+        names.serialize(to)
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(
+        from: D,
+    ) -> Result<Vec<LayerWeight>, D::Error> {
+        let names = Vec::<String>::deserialize(from)?;
+        let part = |name: &String| {
+            part_of_name(name)
+                .ok_or_else(|| D::Error::custom(format!("no matrix is called {name}")))
+        };
+        names.iter().map(part).collect()
+    }
+}
