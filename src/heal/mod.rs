@@ -15,7 +15,7 @@ use crate::dense::DenseError;
 use crate::plan::PlanError;
 
 pub use self::adapter::{Adapter, Factors};
-pub use self::healing::{HEALING, Healing, HealingFiles, Record, TENSORS, Text};
+pub use self::healing::{HEALING, Healing, HealingFiles, HealingNote, Record, TENSORS, Text};
 pub use self::overlay::Healed;
 pub use self::patch::{Calibration, PatchForm, PatchOptions, Patched, PatchedCut, patch};
 pub use self::peft::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, PeftFiles};

@@ -111,6 +111,15 @@ impl Model {
         }
     }
 
+    /// What a file made for these weights may name: [`Self::sha256`], and of a pack also its checkpoint's.
+    pub(crate) fn hashes(&self) -> Vec<String> {
+        let mut hashes = vec![self.sha256()];
+        if let Weights::Pack { manifest, .. } = &self.weights {
+            hashes.push(manifest.source().sha256.clone());
+        }
+        hashes
+    }
+
     /// Its tokenizer.
     pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
         match &self.weights {

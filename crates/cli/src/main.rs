@@ -9,6 +9,8 @@ mod curve;
 mod dense;
 mod eval;
 mod generate;
+mod heal;
+mod healing;
 mod inspect;
 mod journal;
 mod model;
@@ -54,6 +56,8 @@ enum Verb {
     Plan(plan::Args),
     /// Writes a model without the layers that a plan leaves out.
     Prune(prune::Args),
+    /// Makes a cut model better than the cut left it.
+    Heal(heal::Args),
     /// Measures a model at some depth: loss, distance from full depth, benchmarks, what it writes.
     Eval(eval::Args),
     /// Measures every depth by every strategy: figures against the share of layers dropped, and their knees.
@@ -78,6 +82,7 @@ fn main() -> std::process::ExitCode {
         Verb::Scan(args) => scan::run(&args),
         Verb::Plan(args) => plan::run(&args),
         Verb::Prune(args) => prune::run(&args),
+        Verb::Heal(args) => heal::run(&args),
         Verb::Eval(args) => eval::run(&args),
         Verb::Curve(args) => curve::run(&args),
         Verb::Serve(args) => serve::run(&args),
