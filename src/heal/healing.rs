@@ -171,14 +171,17 @@ impl Record {
     ///
     /// # Errors
     /// None of them is the source's.
-    pub fn is_for(&self, sha256: &[String]) -> Result<(), HealError> {
-        if sha256.contains(&self.source.sha256) {
+    pub fn is_for(&self, sha256: &[impl AsRef<str>]) -> Result<(), HealError> {
+        let mut hashes = sha256.iter().map(AsRef::as_ref);
+        if hashes.any(|hash| hash == self.source.sha256) {
             return Ok(());
         }
         Err(HealError::OtherWeights {
             model: self.source.name.chars().take(64).collect(),
             expected: short(&self.source.sha256),
-            found: sha256.first().map_or_else(String::new, |hash| short(hash)),
+            found: sha256
+                .first()
+                .map_or_else(String::new, |hash| short(hash.as_ref())),
         })
     }
 }

@@ -1,5 +1,6 @@
 //! `halfdepth`: packs, inspects, serves and runs models at full and at half depth.
 
+mod adopt;
 mod bench;
 mod budget;
 mod chart;
@@ -56,6 +57,8 @@ enum Verb {
     Plan(plan::Args),
     /// Writes a model without the layers that a plan leaves out.
     Prune(prune::Args),
+    /// Takes up an adapter that PEFT trained on a pruned folder.
+    Adopt(adopt::Args),
     /// Makes a cut model better than the cut left it.
     Heal(heal::Args),
     /// Measures a model at some depth: loss, distance from full depth, benchmarks, what it writes.
@@ -82,6 +85,7 @@ fn main() -> std::process::ExitCode {
         Verb::Scan(args) => scan::run(&args),
         Verb::Plan(args) => plan::run(&args),
         Verb::Prune(args) => prune::run(&args),
+        Verb::Adopt(args) => adopt::run(&args),
         Verb::Heal(args) => heal::run(&args),
         Verb::Eval(args) => eval::run(&args),
         Verb::Curve(args) => curve::run(&args),
