@@ -3,7 +3,7 @@
 
 mod metadata;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use self::metadata::{Metadata, Reader};
 use super::{
@@ -74,6 +74,7 @@ pub(super) fn open(bytes: &[u8]) -> Result<Checkpoint<'_>, CheckpointError> {
         },
         config,
         stored: Stored::Gguf(bytes),
+        replaced: BTreeSet::new(),
     })
 }
 

@@ -4,10 +4,12 @@
 
 mod gguf;
 mod matrix;
+mod replaced;
 mod safetensors;
 mod stored;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -69,6 +71,8 @@ pub struct Checkpoint<'a> {
     special: SpecialTexts,
     /// What it was opened from.
     stored: Stored<'a>,
+    /// Weights that are no longer those of the file.
+    replaced: BTreeSet<Weight>,
 }
 
 /// Where a checkpoint's tokenizer is to be found.
@@ -253,7 +257,7 @@ impl<'a> Checkpoint<'a> {
             rows: tensor.rows,
             cols: tensor.cols,
             dtype: tensor.dtype,
-            bytes: Cow::Borrowed(tensor.bytes),
+            bytes: Cow::Borrowed(tensor.bytes.as_ref()),
         };
         if self.kind == Kind::Gguf
             && let Weight::Layer(_, LayerWeight::Query | LayerWeight::Key) = weight
@@ -273,7 +277,7 @@ impl<'a> Checkpoint<'a> {
             _ => return Err(self.no_such("vector", weight)),
         };
         let mut values = vec![0.0; tensor.cols];
-        matrix::widen(tensor.bytes, tensor.dtype, &mut values);
+        matrix::widen(&tensor.bytes, tensor.dtype, &mut values);
         if values.iter().all(|value| value.is_finite()) {
             Ok(values)
         } else {
@@ -434,7 +438,8 @@ struct Tensor<'a> {
     dtype: Dtype,
     rows: usize,
     cols: usize,
-    bytes: &'a [u8],
+    /// As the file has them, or as it would where they were replaced.
+    bytes: Cow<'a, [u8]>,
 }
 
 /// A tensor as its file describes it; the bytes are there, nothing else is checked.
@@ -560,7 +565,7 @@ impl<'a> Tensor<'a> {
             dtype,
             rows,
             cols,
-            bytes: stored.bytes,
+            bytes: Cow::Borrowed(stored.bytes),
         })
     }
 }

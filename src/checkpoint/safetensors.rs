@@ -63,6 +63,7 @@ pub(super) fn open(files: HuggingFaceFiles<'_>) -> Result<Checkpoint<'_>, Checkp
             eos: token_text(&about.eos_token),
         },
         stored: Stored::HuggingFace(files),
+        replaced: BTreeSet::new(),
     })
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::statistics::{Interval, wilson};
+use crate::heal::HealingNote;
 
 /// The report's `format`.
 pub const REPORT_FORMAT: &str = "halfdepth-eval";
@@ -179,6 +180,9 @@ pub struct EvalReport {
     pub model: ModelNote,
     /// The plan.
     pub plan: PlanNote,
+    /// What was laid over the model's weights, where anything was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healing: Option<HealingNote>,
     /// What KL and agreement compare with.
     pub reference: String,
     /// Where it ran.

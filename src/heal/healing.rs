@@ -83,6 +83,15 @@ struct PlanRecord {
     layers: Vec<usize>,
 }
 
+/// Which healing it was, for what was made with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealingNote {
+    /// [`Record::method`].
+    pub method: String,
+    /// Of its weights.
+    pub sha256: String,
+}
+
 /// A healing's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealingFiles {
@@ -128,6 +137,19 @@ impl Record {
         )
     }
 
+    /// Of the weights' file, in hexadecimal; empty in a record that was not written yet.
+    pub fn tensors_sha256(&self) -> &str {
+        &self.tensors_sha256
+    }
+
+    /// Which healing it is.
+    pub fn note(&self) -> HealingNote {
+        HealingNote {
+            method: self.method.clone(),
+            sha256: self.tensors_sha256.clone(),
+        }
+    }
+
     /// Reads a record alone.
     ///
     /// # Errors
@@ -149,14 +171,17 @@ impl Record {
     ///
     /// # Errors
     /// None of them is the source's.
-    pub fn is_for(&self, sha256: &[&str]) -> Result<(), HealError> {
-        if sha256.contains(&self.source.sha256.as_str()) {
+    pub fn is_for(&self, sha256: &[impl AsRef<str>]) -> Result<(), HealError> {
+        let mut hashes = sha256.iter().map(AsRef::as_ref);
+        if hashes.any(|hash| hash == self.source.sha256) {
             return Ok(());
         }
         Err(HealError::OtherWeights {
             model: self.source.name.chars().take(64).collect(),
             expected: short(&self.source.sha256),
-            found: short(sha256.first().unwrap_or(&"")),
+            found: sha256
+                .first()
+                .map_or_else(String::new, |hash| short(hash.as_ref())),
         })
     }
 }

@@ -35,7 +35,7 @@ use crate::plan::PlanError;
 pub use self::adapter::{Adapter, Factors};
 #[cfg(not(target_family = "wasm"))]
 pub use self::corpus::Corpus;
-pub use self::healing::{HEALING, Healing, HealingFiles, Record, TENSORS, Text};
+pub use self::healing::{HEALING, Healing, HealingFiles, HealingNote, Record, TENSORS, Text};
 pub use self::overlay::Healed;
 pub use self::patch::{Calibration, PatchForm, PatchOptions, Patched, PatchedCut, patch};
 pub use self::peft::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, PeftFiles};

@@ -35,17 +35,12 @@ pub struct PeftFiles {
 }
 
 impl Adapter {
-    /// The adapter in PEFT's files, for the folder that `halfdepth prune` writes of this plan. `base` is that folder, as PEFT is to
-    /// find it; where it is none, PEFT is told the folder by whoever loads it.
+    /// The adapter in PEFT's files, for the folder that `halfdepth prune` writes of this plan. PEFT is
+    /// told where that folder is by whoever loads the adapter.
     ///
     /// # Errors
     /// Factors do not fit the model, or are of a layer that the plan leaves out.
-    pub fn to_peft(
-        &self,
-        plan: &LayerPlan,
-        config: &LlamaConfig,
-        base: Option<&str>,
-    ) -> Result<PeftFiles, HealError> {
+    pub fn to_peft(&self, plan: &LayerPlan, config: &LlamaConfig) -> Result<PeftFiles, HealError> {
         self.check(config)?;
         let mut named = Vec::new();
         for ((layer, part), factors) in &self.factors {
@@ -63,7 +58,7 @@ impl Adapter {
             (name, shape.clone(), values.as_slice())
         }));
         let config = json!({
-            "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base,
+            "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": null,
             "r": self.rank, "lora_alpha": number(self.alpha), "lora_dropout": number(self.dropout),
             "target_modules": self.target_modules(plan), "bias": "none", "fan_in_fan_out": false,
             "init_lora_weights": true, "inference_mode": true, "layers_to_transform": null, "modules_to_save": null,

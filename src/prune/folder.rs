@@ -38,7 +38,7 @@ pub fn write_folder(
 ) -> Result<(), PruneError> {
     match cut.checkpoint.stored() {
         Stored::HuggingFace(files) => {
-            put_text(put, "config.json", &self::cut(files.config, cut.plan)?)?;
+            put_text(put, "config.json", &self::cut(files.config, cut)?)?;
             copy_tensors(files, cut, options, put, progress)?;
         }
         Stored::Gguf(_) => {
@@ -55,7 +55,7 @@ fn put_text(put: &mut Put, name: &str, text: &str) -> Result<(), PruneError> {
     put(name, &mut |out| Ok(out.write_all(text.as_bytes())?))
 }
 
-/// Every tensor that is not of a dropped layer, known here or not, with its bytes as they are.
+/// Every tensor that is not of a dropped layer, known here or not, with its bytes as they are; replaced weights in f32.
 fn copy_tensors(
     files: &HuggingFaceFiles,
     cut: Cut,
@@ -64,7 +64,7 @@ fn copy_tensors(
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<(), PruneError> {
     let mut kept: Vec<(String, SafeTensor)> = Vec::new();
-    for tensor in stored_tensors(files)? {
+    for tensor in stored_with_replaced(files, cut.checkpoint)? {
         if let Some(name) = cut.renumbered("model.layers.", &tensor.name) {
             kept.push((name, tensor));
         }
@@ -85,6 +85,50 @@ fn copy_tensors(
         progress(index + 1, kept.len());
         Ok(())
     })
+}
+
+/// The folder's tensors, those that were replaced as they now are. A tied model whose head was replaced has two tables from now on,
+/// whichever name the one was stored under.
+fn stored_with_replaced<'c>(
+    files: &HuggingFaceFiles<'c>,
+    checkpoint: &'c Checkpoint,
+) -> Result<Vec<SafeTensor<'c>>, PruneError> {
+    let mut tensors = stored_tensors(files)?;
+    let names = [Weight::Embedding, Weight::Head].map(hugging_face_name);
+    let config = checkpoint.config();
+    for (weight, bytes) in checkpoint.replaced() {
+        let name = hugging_face_name(weight);
+        let (rows, cols) = weight.shape(config);
+        let replaced = SafeTensor {
+            dtype: StoredDtype::F32,
+            shape: if weight.is_norm() {
+                vec![cols]
+            } else {
+                vec![rows, cols]
+            },
+            bytes,
+            name: name.clone(),
+        };
+        let has_embedding = tensors.iter().any(|tensor| tensor.name == names[0]);
+        match tensors.iter_mut().find(|tensor| tensor.name == name) {
+            Some(table) if weight == Weight::Head && !has_embedding => {
+                table.name.clone_from(&names[0]);
+                tensors.push(replaced);
+            }
+            Some(tensor) => *tensor = replaced,
+            None => tensors.push(replaced),
+        }
+    }
+    // A tied table that is stored under both names, or under the head's, is one table.
+    if config.tied_head
+        && let Some(table) = checkpoint
+            .replaced()
+            .find(|(weight, _)| *weight == Weight::Embedding)
+        && let Some(copy) = tensors.iter_mut().find(|tensor| tensor.name == names[1])
+    {
+        (copy.dtype, copy.bytes) = (StoredDtype::F32, table.1);
+    }
+    Ok(tensors)
 }
 
 /// The weights of a GGUF file, as far as safetensors have their types, rows of q and k in Hugging Face's order.

@@ -1,5 +1,6 @@
 //! A cut model as a GGUF file.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use super::encode::encode;
@@ -55,21 +56,37 @@ fn copy(
         .find(|(key, ..)| *key == "general.alignment");
     let alignment = alignment.and_then(|(_, _, value)| value.first_chunk::<4>());
     let alignment = alignment.map_or(ALIGNMENT, |value| u64::from(u32::from_le_bytes(*value)));
-    let mut kept = Vec::new();
-    for tensor in &parts.tensors {
-        if let Some(name) = cut.renumbered("blk.", tensor.name) {
-            kept.push((name, tensor));
-        }
+    let mut replaced: BTreeMap<String, (Weight, &[u8])> = BTreeMap::new();
+    for (weight, bytes) in cut.checkpoint.replaced() {
+        replaced.insert(gguf_name(weight), (weight, bytes));
     }
-    let tensors: Vec<Tensor> = kept
-        .iter()
-        .map(|(name, tensor)| Tensor {
-            name: name.clone(),
-            kind: tensor.kind,
+    let mut kept: Vec<(Tensor, &[u8])> = Vec::new();
+    for tensor in &parts.tensors {
+        let other = replaced.remove(tensor.name);
+        let Some(name) = cut.renumbered("blk.", tensor.name) else {
+            continue;
+        };
+        let bytes = other.map_or(tensor.bytes, |(_, bytes)| bytes);
+        let described = Tensor {
+            name,
+            kind: other.map_or(tensor.kind, |_| ggml_code(Dtype::F32)),
             dimensions: tensor.dimensions.clone(),
-            bytes: tensor.bytes.len() as u64,
-        })
-        .collect();
+            bytes: bytes.len() as u64,
+        };
+        kept.push((described, bytes));
+    }
+    // The head that a tied model did not have.
+    for (name, (weight, bytes)) in replaced {
+        let (rows, cols) = weight.shape(cut.checkpoint.config());
+        let described = Tensor {
+            name,
+            kind: ggml_code(Dtype::F32),
+            dimensions: vec![cols as u64, rows as u64],
+            bytes: bytes.len() as u64,
+        };
+        kept.push((described, bytes));
+    }
+    let (tensors, contents): (Vec<Tensor>, Vec<&[u8]>) = kept.into_iter().unzip();
     let metadata = copied(parts, cut);
     write(
         &metadata,
@@ -77,10 +94,10 @@ fn copy(
         alignment.max(1),
         out,
         &mut |index, out| {
-            if let Some((_, tensor)) = kept.get(index) {
-                out.write_all(tensor.bytes)?;
+            if let Some(bytes) = contents.get(index) {
+                out.write_all(bytes)?;
             }
-            progress(index + 1, kept.len());
+            progress(index + 1, contents.len());
             Ok(())
         },
     )

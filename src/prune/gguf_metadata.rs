@@ -135,6 +135,10 @@ fn record(metadata: &mut Metadata, record: &Record) {
     metadata.text("halfdepth.source.name", &record.source.name);
     metadata.text("halfdepth.source.sha256", &record.source.sha256);
     metadata.u32("halfdepth.source.layers", record.source.layers as u32);
+    if let Some(healing) = &record.healing {
+        metadata.text("halfdepth.healing.method", &healing.method);
+        metadata.text("halfdepth.healing.sha256", &healing.sha256);
+    }
 }
 
 /// The layers' numbers in the model that was never cut, where a file says so.

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::PruneError;
+use super::{Cut, PruneError};
+use crate::checkpoint::Weight;
 use crate::config::{LlamaConfig, RopeScaling};
-use crate::plan::LayerPlan;
 
 /// Lists of one entry a layer.
 const LAYER_LISTS: [&str; 5] = [
@@ -19,7 +19,8 @@ const LAYER_LISTS: [&str; 5] = [
 const LAYER_COUNTS: [&str; 1] = ["max_window_layers"];
 
 /// The source's configuration with the plan's layers; what is not about single layers stays as it is, known or not.
-pub(super) fn cut(config_json: &[u8], plan: &LayerPlan) -> Result<String, PruneError> {
+pub(super) fn cut(config_json: &[u8], cut: Cut) -> Result<String, PruneError> {
+    let plan = cut.plan;
     let bad = |reason: String| PruneError::Config { reason };
     let mut config: Map<String, Value> =
         serde_json::from_slice(config_json).map_err(|error| bad(error.to_string()))?;
@@ -48,6 +49,10 @@ pub(super) fn cut(config_json: &[u8], plan: &LayerPlan) -> Result<String, PruneE
         }
     }
     config.insert("num_hidden_layers".into(), plan.layers.len().into());
+    let mut replaced = cut.checkpoint.replaced();
+    if replaced.any(|(weight, _)| weight == Weight::Head) {
+        config.insert("tie_word_embeddings".into(), false.into());
+    }
     Ok(pretty(&Value::Object(config)))
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::PruneError;
+use crate::heal::HealingNote;
 use crate::plan::LayerPlan;
 
 /// The name of a record in a folder.
@@ -23,6 +24,9 @@ pub struct Record {
     pub original_layers: Vec<usize>,
     /// Numbers, in the source, of the layers that were left out.
     pub dropped: Vec<usize>,
+    /// What took the place of some of the source's weights, where anything did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healing: Option<HealingNote>,
 }
 
 /// What a model was cut from.
@@ -54,6 +58,7 @@ impl Record {
             plan: plan.name.clone(),
             original_layers: plan.layers.iter().map(original).collect(),
             dropped: dropped.collect(),
+            healing: None,
             source,
         }
     }

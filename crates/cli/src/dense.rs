@@ -111,12 +111,13 @@ impl Model {
         }
     }
 
-    /// Whether it is a pack of weights with this hash.
-    pub(crate) fn is_packed_from(&self, sha256: &str) -> bool {
-        match &self.weights {
-            Weights::Checkpoint(_) => false,
-            Weights::Pack { manifest, .. } => manifest.source().sha256 == sha256,
+    /// What a file made for these weights may name: [`Self::sha256`], and of a pack also its checkpoint's.
+    pub(crate) fn hashes(&self) -> Vec<String> {
+        let mut hashes = vec![self.sha256()];
+        if let Weights::Pack { manifest, .. } = &self.weights {
+            hashes.push(manifest.source().sha256.clone());
         }
+        hashes
     }
 
     /// Its tokenizer.

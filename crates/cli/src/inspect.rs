@@ -8,12 +8,13 @@ use halfdepth::config::LlamaConfig;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::healing;
 use crate::open::{self, Source};
 
-/// Says what a model or a pack holds.
+/// Says what a model, a pack or a healing holds.
 #[derive(ClapArgs)]
 pub(crate) struct Args {
-    /// A Hugging Face folder, a .gguf file, or a pack
+    /// A Hugging Face folder, a .gguf file, a pack, or a folder that `halfdepth heal` wrote
     model: PathBuf,
     /// One JSON object
     #[arg(long)]
@@ -34,6 +35,9 @@ struct Report<'a> {
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if healing::is_healing(&args.model) {
+        return healing(args);
+    }
     let source = open::open(&args.model)?;
     let report = match &source {
         Source::Checkpoint(checkpoint) => Report {
@@ -96,6 +100,41 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 .map_or_else(|| "not measured".to_string(), |ce| format!("{ce:.4} nats"));
             println!("  plan {}: layers {:?}, {loss}", plan.name, plan.layers);
         }
+    }
+    Ok(())
+}
+
+/// Its record is small; its weights are not read.
+fn healing(args: &Args) -> Result<()> {
+    let record = healing::read_record(&args.model)?;
+    let plan = record.plan()?;
+    if args.json {
+        println!("{}", serde_json::to_string(&record)?);
+        return Ok(());
+    }
+    println!(
+        "{} (healing): {} of {}, SHA-256 {}",
+        open::file_name(&args.model),
+        record.method,
+        record.source.name,
+        record.source.sha256
+    );
+    println!("  plan {}: layers {:?}", plan.name, plan.layers);
+    println!(
+        "  {} steps, {} tokens of {} texts, seed {}",
+        record.steps,
+        record.tokens,
+        record.texts.len(),
+        record.seed
+    );
+    if let (Some(before), Some(after)) = (record.loss_before, record.loss_after) {
+        println!("  held out: {before:.4} nats a token before, {after:.4} after");
+    }
+    for (name, value) in &record.settings {
+        println!("  {name}: {value}");
+    }
+    if args.model.join(healing::ADAPTER).is_dir() {
+        println!("  with an adapter in PEFT's files");
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `halfdepth`: packs, inspects, serves and runs models at full and at half depth.
 
+mod adopt;
 mod bench;
 mod budget;
 mod chart;
@@ -10,6 +11,7 @@ mod dense;
 mod eval;
 mod generate;
 mod heal;
+mod healing;
 mod inspect;
 mod journal;
 mod model;
@@ -55,6 +57,8 @@ enum Verb {
     Plan(plan::Args),
     /// Writes a model without the layers that a plan leaves out.
     Prune(prune::Args),
+    /// Takes up an adapter that PEFT trained on a pruned folder.
+    Adopt(adopt::Args),
     /// Makes up for the layers that a plan leaves out: trains those that stay, or patches them.
     Heal(heal::Args),
     /// Measures a model at some depth: loss, distance from full depth, benchmarks, what it writes.
@@ -81,6 +85,7 @@ fn main() -> std::process::ExitCode {
         Verb::Scan(args) => scan::run(&args),
         Verb::Plan(args) => plan::run(&args),
         Verb::Prune(args) => prune::run(&args),
+        Verb::Adopt(args) => adopt::run(&args),
         Verb::Heal(args) => heal::run(&args),
         Verb::Eval(args) => eval::run(&args),
         Verb::Curve(args) => curve::run(&args),

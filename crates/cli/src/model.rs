@@ -22,6 +22,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pollster::block_on;
 
 use crate::conduct::read_at_most;
+use crate::healing;
 use crate::open::{self, Source};
 
 /// Bytes of a file that are read, hashed and on their way to the device before the next are touched.
@@ -38,6 +39,9 @@ pub(crate) struct ModelArgs {
     /// Layers to leave out, counted from 0: `--drop 4,5,6`
     #[arg(long, value_delimiter = ',')]
     pub(crate) drop: Vec<usize>,
+    /// A folder that `halfdepth heal` wrote for this checkpoint: its layers run, healed
+    #[arg(long, conflicts_with_all = ["plan", "drop"])]
+    pub(crate) healed: Option<PathBuf>,
     /// Where to run; `auto` takes a GPU where there is one
     #[arg(long, value_enum, default_value_t = DeviceChoice::Auto)]
     pub(crate) device: DeviceChoice,
@@ -76,7 +80,7 @@ impl ModelArgs {
     /// Opens the model and makes a lane of it.
     pub(crate) fn load(&self) -> Result<Loaded> {
         let begun = Instant::now();
-        let source = open::open(&self.model)?;
+        let (source, healed) = self.open()?;
         let (device, gpu) = self.device.open()?;
         let (model, tokenizer, template) = match &source {
             Source::Checkpoint(checkpoint) => {
@@ -111,7 +115,10 @@ impl ModelArgs {
             }
         };
         tokenizer.fits(model.config().vocab_size)?;
-        let plan = self.choose_plan(&source, model.config())?;
+        let plan = match healed {
+            Some(plan) => plan,
+            None => self.choose_plan(&source, model.config())?,
+        };
         let options = LaneOptions {
             context: self.context,
             variant: gpu.checked(self.variant.unwrap_or_else(|| gpu.variant()))?,
@@ -126,6 +133,24 @@ impl ModelArgs {
             device: gpu.name,
             load_ms,
         })
+    }
+
+    /// The model, healed where it is to be, and then also the plan it was healed under.
+    fn open(&self) -> Result<(Source, Option<LayerPlan>)> {
+        match (open::open(&self.model)?, self.healed.as_deref()) {
+            (source, None) => Ok((source, None)),
+            (Source::Checkpoint(checkpoint), Some(folder)) => {
+                let hashes = [checkpoint.sha256()];
+                let healing = healing::open(folder, checkpoint.config(), &hashes)?;
+                let plan = healing.record.plan()?;
+                let checkpoint = checkpoint.replacing(&healing.tensors)?;
+                Ok((Source::Checkpoint(Box::new(checkpoint)), Some(plan)))
+            }
+            (Source::Pack(..), Some(_)) => bail!(
+                "{} is a pack, which runs as it was packed; name the checkpoint that was healed",
+                self.model.display()
+            ),
+        }
     }
 
     fn choose_plan(&self, source: &Source, config: &LlamaConfig) -> Result<LayerPlan> {

@@ -25,6 +25,9 @@ pub(crate) struct Args {
     /// Layers to leave out, counted from 0: `--drop 4,5,6`
     #[arg(long, value_delimiter = ',')]
     pub(super) drop: Vec<usize>,
+    /// A folder that `halfdepth heal` wrote for this model: its layers run, healed
+    #[arg(long, conflicts_with_all = ["plan", "drop"])]
+    pub(super) healed: Option<PathBuf>,
     /// What to measure: `loss`, `compare` and `repetition` on every --text; benchmarks by name, `choice` for all of multiple
     /// choice but MMLU's variants, `all` for everything there is data for [default: loss,compare,repetition]
     #[arg(long, value_delimiter = ',')]

@@ -4,11 +4,13 @@ use halfdepth::eval::{Accuracy, Baselines, EvalReport, Figures, Interval, Mean, 
 
 /// The whole report as text.
 pub(super) fn report(report: &EvalReport) -> String {
+    let healed = report.healing.as_ref();
     let mut lines = vec![format!(
-        "{} · plan {}: {} layers · {}",
+        "{} · plan {}: {} layers{} · {}",
         report.model.name,
         report.plan.name,
         report.plan.layers.len(),
+        healed.map_or_else(String::new, |h| format!(", healed by {}", h.method)),
         report.device
     )];
     for task in &report.tasks {

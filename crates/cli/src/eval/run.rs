@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use halfdepth::decode::{GpuInfo, Lane};
-use halfdepth::dense::Dense;
+use halfdepth::decode::{Device, GpuInfo, Lane};
+use halfdepth::dense::{Dense, DenseSource};
 use halfdepth::eval::{
     Answer, Answerer, Ask, Encoder, EvalReport, Item, ModelNote, PlanNote, REPORT_FORMAT,
     REPORT_VERSION, StateKey, TaskReport, Writer, summarise, warnings,
 };
+use halfdepth::heal::Healed;
 use halfdepth::plan::{LayerPlan, SublayerPlan};
 use halfdepth::tokenizer::Tokenizer;
 use pollster::block_on;
@@ -17,6 +18,7 @@ use serde_json::json;
 use super::state::{State, default_folder};
 use super::{Args, Job, data};
 use crate::dense::{self, Model};
+use crate::healing;
 use crate::model::{plan_file, progress};
 use crate::open::file_name;
 
@@ -34,7 +36,18 @@ pub(super) fn measure(args: &Args, jobs: &[Job]) -> Result<Option<EvalReport>> {
     let model = dense::open(&args.model)?;
     let tokenizer = model.tokenizer()?;
     let encoder = Encoder::new(&tokenizer, model.source().config())?;
-    let plan = plan(args, &model)?;
+    let healed = args.healed.as_deref();
+    let config = model.source().config();
+    let healing = healed.map(|folder| healing::open(folder, config, &model.hashes()));
+    let healing = healing.transpose()?;
+    let overlay = healing
+        .as_ref()
+        .map(|healing| Healed::new(model.source(), healing));
+    let overlay = overlay.transpose()?;
+    let plan = match &healing {
+        Some(healing) => healing.record.plan()?.into(),
+        None => plan(args, &model)?,
+    };
     let mut works = Vec::new();
     for job in jobs {
         let items = data::items(args, job, &tokenizer)
@@ -48,38 +61,17 @@ pub(super) fn measure(args: &Args, jobs: &[Job]) -> Result<Option<EvalReport>> {
     }
     let sha256 = model.sha256();
     let reference = Reference::open(args, &model)?;
-    let full = LayerPlan::full(model.source().config().layers)?;
-    let is_full = plan.is_whole_layers() && plan.layers().layers == full.layers;
-    let compares = works.iter().any(|work| {
-        matches!(
-            work.job,
-            Job::Text(halfdepth::eval::TextMeasure::Compare, _)
-        )
-    });
-    let own_reference = compares && reference.model.is_none() && !is_full;
-    let bar = progress(model.source().config().layers + 1, "loading");
-    let loaded: SublayerPlan = match own_reference {
-        true => full.clone().into(),
-        false => plan.clone(),
-    };
-    let mut set = |done: usize, _: usize| bar.set_position(done as u64);
-    let whole = Dense::load(model.source(), loaded, &device, &mut set)?;
-    let dense = whole.with_plan(plan.clone())?;
-    let other = match &reference.model {
-        Some(model) => {
-            let plan = LayerPlan::full(model.source().config().layers)?;
-            Some(Dense::load(model.source(), plan, &device, &mut |_, _| ())?)
-        }
-        None => own_reference.then_some(whole),
-    };
-    bar.finish_and_clear();
-    let mut lane = match writes(&works) && plan.is_whole_layers() {
+    let (dense, other) = load(&model, overlay.as_ref(), &plan, &reference, &works, &device)?;
+    // A lane runs what a file holds; a healing is laid over it in f32.
+    let by_lane = writes(&works) && plan.is_whole_layers() && healing.is_none();
+    let mut lane = match by_lane {
         true => Some(model.lane(plan.layers().clone(), &device, gpu.variant())?),
         false => None,
     };
     let key = Key {
         sha256: &sha256,
         reference: &reference.sha256,
+        healing: healing.as_ref().map_or("", |h| h.record.tensors_sha256()),
         tokenizer: &tokenizer,
         plan: &plan,
         gpu: &gpu,
@@ -115,6 +107,7 @@ pub(super) fn measure(args: &Args, jobs: &[Job]) -> Result<Option<EvalReport>> {
             context: dense.config().context,
         },
         plan: note(&plan),
+        healing: healing.as_ref().map(|healing| healing.record.note()),
         reference: reference.name(&model),
         device: gpu.name,
         seed: args.conduct.seed,
@@ -122,6 +115,49 @@ pub(super) fn measure(args: &Args, jobs: &[Job]) -> Result<Option<EvalReport>> {
         warnings: warnings(&tasks),
         tasks,
     }))
+}
+
+/// What is measured, and what `compare` compares it with: another model, or this one whole and unhealed.
+fn load<'m>(
+    model: &'m Model,
+    overlay: Option<&'m Healed<'m>>,
+    plan: &SublayerPlan,
+    reference: &'m Reference,
+    works: &[Work],
+    device: &Device,
+) -> Result<(Dense<'m>, Option<Dense<'m>>)> {
+    let full = LayerPlan::full(model.source().config().layers)?;
+    let is_full = plan.is_whole_layers() && plan.layers().layers == full.layers;
+    let compares = works.iter().any(|work| {
+        matches!(
+            work.job,
+            Job::Text(halfdepth::eval::TextMeasure::Compare, _)
+        )
+    });
+    let source: &dyn DenseSource = overlay.map_or(model.source(), |healed| healed);
+    let own_reference = compares && reference.model.is_none() && !is_full;
+    let bar = progress(full.layers.len() + 1, "loading");
+    let mut set = |done: usize, _: usize| bar.set_position(done as u64);
+    let (dense, whole) = match own_reference {
+        true => {
+            let whole = Dense::load(model.source(), full, device, &mut set)?;
+            let dense = match overlay {
+                Some(healed) => Dense::load(healed, plan.clone(), device, &mut set)?,
+                None => whole.with_plan(plan.clone())?,
+            };
+            (dense, Some(whole))
+        }
+        false => (Dense::load(source, plan.clone(), device, &mut set)?, None),
+    };
+    let other = match &reference.model {
+        Some(model) => {
+            let plan = LayerPlan::full(model.source().config().layers)?;
+            Some(Dense::load(model.source(), plan, device, &mut |_, _| ())?)
+        }
+        None => whole,
+    };
+    bar.finish_and_clear();
+    Ok((dense, other))
 }
 
 /// What `compare` compares with, where it is another model.
@@ -159,6 +195,8 @@ impl Reference {
 struct Key<'k> {
     sha256: &'k str,
     reference: &'k str,
+    /// Of a healing's weights; nothing where there is none.
+    healing: &'k str,
     tokenizer: &'k Tokenizer,
     plan: &'k SublayerPlan,
     gpu: &'k GpuInfo,
@@ -167,14 +205,18 @@ struct Key<'k> {
 impl Key<'_> {
     fn of(&self, work: &Work) -> StateKey {
         let tokenizer = dense::tokenizer_digest(self.tokenizer);
-        let parts = [
+        let (runs, job) = (self.plan.what_runs(), name(work.job));
+        let mut parts = vec![
             self.sha256,
             self.reference,
             &tokenizer,
-            &self.plan.what_runs(),
+            &runs,
             &self.gpu.name,
-            &name(work.job),
+            &job,
         ];
+        if !self.healing.is_empty() {
+            parts.push(self.healing);
+        }
         StateKey::new(&parts, &work.items)
     }
 }

@@ -1,23 +1,24 @@
 //! `halfdepth heal`: makes up for the layers that a plan leaves out.
 
 mod curve;
-mod output;
+pub(crate) mod patch;
 mod settings;
 mod text;
 mod train;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args as ClapArgs, ValueEnum};
 use halfdepth::dense::DenseSource;
 use halfdepth::eval::Encoder;
 use halfdepth::heal::{Healed, Healing, Record};
 use halfdepth::plan::LayerPlan;
-use halfdepth::prune::RecordSource;
+use serde_json::json;
 
 use crate::conduct::Conduct;
 use crate::dense::{self, Model};
+use crate::healing;
 use crate::model::{DeviceChoice, plan_file};
 
 /// Makes up for the layers that a plan leaves out, and writes what has to change in those that stay.
@@ -27,13 +28,18 @@ pub(crate) struct Args {
     #[arg(required_unless_present = "preset")]
     model: Option<PathBuf>,
     /// The layers that run: a plan of the pack, or `half` (the simple half: the deepest layers but the last left out), or a file that `halfdepth plan` wrote
-    #[arg(long, default_value = "half")]
+    #[arg(long, default_value = "half", conflicts_with = "drop")]
     plan: String,
+    /// Layers to leave out, counted from 0: `--drop 4,5,6`
+    #[arg(long, value_delimiter = ',')]
+    drop: Vec<usize>,
     /// Take a plan that was made for other weights
     #[arg(long)]
     force: bool,
     #[command(flatten)]
     how: settings::How,
+    #[command(flatten)]
+    patch: patch::PatchArgs,
     /// Texts to learn from
     #[arg(long, num_args = 1..)]
     text: Vec<PathBuf>,
@@ -80,6 +86,8 @@ pub(crate) enum Method {
     Distill,
     /// The head and the deepest layers learn the text
     LastLayers,
+    /// Least squares, folded into the layer before each cut; nothing is trained
+    Patch,
     /// Nothing: the cut as it is, measured
     None,
 }
@@ -90,6 +98,7 @@ impl Method {
             Self::Lora => "lora",
             Self::Distill => "distill",
             Self::LastLayers => "last-layers",
+            Self::Patch => "patch",
             Self::None => "none",
         }
     }
@@ -98,7 +107,8 @@ impl Method {
 /// What is healed, opened and checked.
 struct Subject<'m> {
     model: &'m Model,
-    sha256: String,
+    /// What files made for it may name.
+    hashes: Vec<String>,
     plan: LayerPlan,
     encoder: Encoder<'m>,
 }
@@ -113,18 +123,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let model = dense::open(path)?;
     let tokenizer = model.tokenizer()?;
-    let sha256 = model.sha256();
+    let hashes = model.hashes();
     let subject = Subject {
-        plan: plan(args, &model, &sha256)?,
+        plan: plan(args, &model, &hashes)?,
         encoder: Encoder::new(&tokenizer, model.source().config())?,
         model: &model,
-        sha256,
+        hashes,
     };
+    if args.how.method == Method::Patch {
+        return run_patch(args, &subject);
+    }
     let init = init(args, &subject)?;
-    let healed = init
-        .as_ref()
-        .map(|init| Healed::new(model.source(), init))
-        .transpose()?;
+    let healed = init.as_ref().map(|init| Healed::new(model.source(), init));
+    let healed = healed.transpose()?;
     let start: &dyn DenseSource = match &healed {
         Some(healed) => healed,
         None => model.source(),
@@ -132,15 +143,61 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     train::run(args, &subject, init.as_ref(), start)
 }
 
+fn run_patch(args: &Args, subject: &Subject) -> Result<()> {
+    if args.text.is_empty() {
+        bail!("there is nothing to fit a patch on; name texts with --text");
+    }
+    if args.init.is_some() {
+        bail!(
+            "a patch is fitted to the model as it is, so --init does not go with --method patch; begin with the patch instead"
+        );
+    }
+    let (device, gpu) = args.device.open()?;
+    let (model, plan) = (subject.model, &subject.plan);
+    if args.conduct.dry_run {
+        println!(
+            "would fit a patch of plan {} on {} tokens of the texts on {}, and write {}",
+            plan.name,
+            args.patch.patch_tokens,
+            gpu.name,
+            args.output.display()
+        );
+        return Ok(());
+    }
+    healing::refuse_existing(&args.output)?;
+    let job = patch::Job {
+        model,
+        plan,
+        text: &args.text,
+        valid: &args.valid,
+        window: args.window,
+        seed: args.conduct.seed,
+    };
+    let (healed, patched) = patch::run(&job, &args.patch, &device)?;
+    healing::write(&args.output, &healed, model.source().config(), None)?;
+    if args.conduct.json {
+        let report = json!({
+            "format": "halfdepth-heal", "version": 1, "method": "patch", "output": args.output, "device": gpu.name,
+            "plan": plan.name, "layers": plan.layers, "cuts": patched.cuts,
+            "loss_before": patched.loss_before, "loss_after": patched.loss_after,
+        });
+        println!("{report}");
+        return Ok(());
+    }
+    println!("{}", patch::table(&patched));
+    Ok(())
+}
+
 /// The layers that run.
-fn plan(args: &Args, model: &Model, sha256: &str) -> Result<LayerPlan> {
+fn plan(args: &Args, model: &Model, hashes: &[String]) -> Result<LayerPlan> {
     let config = model.source().config();
-    let plan = match plan_file(&args.plan, config)? {
+    let file = match args.drop.is_empty() {
+        true => plan_file(&args.plan, config)?,
+        false => None,
+    };
+    let plan = match file {
         Some(file) => {
-            if !args.force
-                && file.model.sha256 != sha256
-                && !model.is_packed_from(&file.model.sha256)
-            {
+            if !args.force && !hashes.contains(&file.model.sha256) {
                 bail!(
                     "the plan `{}` was made for other weights, those of {}. Scan and plan again, or give --force",
                     file.name,
@@ -149,7 +206,8 @@ fn plan(args: &Args, model: &Model, sha256: &str) -> Result<LayerPlan> {
             }
             file.whole_layers()?
         }
-        None => model.plan(&args.plan)?,
+        None if args.drop.is_empty() => model.plan(&args.plan)?,
+        None => LayerPlan::without(config.layers, &args.drop)?,
     };
     if plan.layers.len() == config.layers {
         bail!(
@@ -165,11 +223,8 @@ fn init(args: &Args, subject: &Subject) -> Result<Option<Healing>> {
     let Some(folder) = &args.init else {
         return Ok(None);
     };
-    let healing = output::read(folder, subject.model.source().config())?;
-    healing
-        .record
-        .is_for(&[&subject.sha256])
-        .with_context(|| folder.display().to_string())?;
+    let config = subject.model.source().config();
+    let healing = healing::open(folder, config, &subject.hashes)?;
     if healing.record.plan()?.layers != subject.plan.layers {
         bail!(
             "{} is of a plan that runs other layers; begin with a healing of the plan `{}`",
@@ -181,13 +236,13 @@ fn init(args: &Args, subject: &Subject) -> Result<Option<Healing>> {
 }
 
 impl Subject<'_> {
-    fn record(&self, args: &Args, method: Method) -> Record {
-        let source = RecordSource {
-            name: self.model.name().to_string(),
-            kind: self.model.kind().to_string(),
-            sha256: self.sha256.clone(),
-            layers: self.model.source().config().layers,
-        };
-        Record::new(method.name(), source, &self.plan, args.conduct.seed)
+    fn record(&self, args: &Args) -> Record {
+        let source = healing::source(self.model);
+        Record::new(
+            args.how.method.name(),
+            source,
+            &self.plan,
+            args.conduct.seed,
+        )
     }
 }

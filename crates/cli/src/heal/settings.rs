@@ -237,7 +237,7 @@ impl How {
     fn usual_rate(&self) -> f64 {
         match self.method {
             Method::Lora => 3e-4,
-            Method::Distill | Method::LastLayers | Method::None => 1e-4,
+            _ => 1e-4,
         }
     }
 
@@ -268,7 +268,7 @@ impl How {
     fn tune(&self) -> Result<Tune> {
         let Some(text) = self.tune.as_deref() else {
             return Ok(match self.method {
-                Method::Lora | Method::None => Tune::None,
+                Method::Lora | Method::Patch | Method::None => Tune::None,
                 Method::Distill => Tune::Around(2),
                 Method::LastLayers => Tune::Last(3),
             });

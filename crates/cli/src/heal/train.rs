@@ -14,8 +14,9 @@ use sha2::{Digest, Sha256};
 
 use super::curve::{Display, Log};
 use super::text::{self, Texts};
-use super::{Args, Method, Subject, output};
+use super::{Args, Method, Subject};
 use crate::conduct::{read_at_most, write_whole_with};
+use crate::healing;
 
 /// The state of a run that is not finished.
 const STATE: &str = "heal.state";
@@ -228,13 +229,11 @@ impl Run<'_, '_> {
 
     fn write(&self) -> Result<()> {
         let healing = self.trainer.healing()?;
+        let config = self.subject.model.source().config();
         let adapter = self.trainer.adapter()?;
-        output::write(
-            &self.args.output,
-            &healing,
-            adapter.as_ref(),
-            self.subject.model.source().config(),
-        )
+        let adapter = adapter.map(|adapter| adapter.to_peft(&self.subject.plan, config));
+        let adapter = adapter.transpose()?;
+        healing::write(&self.args.output, &healing, config, adapter.as_ref())
     }
 
     fn report(&self, end: End) -> Result<()> {
@@ -280,7 +279,7 @@ fn record(
     settings: &Settings,
     texts: &Texts,
 ) -> Record {
-    let mut record = subject.record(args, args.how.method);
+    let mut record = subject.record(args);
     if let Ok(Value::Object(fields)) = serde_json::to_value(settings) {
         record.settings = fields;
     }

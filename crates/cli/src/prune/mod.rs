@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 
 use self::output::{FilePart, FolderPart, say_full};
 use crate::conduct::{Conduct, read_at_most, write_whole};
+use crate::healing;
 use crate::model::{plan_file, progress};
 use crate::open::{self, Source};
 
@@ -40,6 +41,9 @@ pub(crate) struct Args {
     /// The layers to keep, counted from 0
     #[arg(long, value_delimiter = ',', group = "which")]
     layers: Vec<usize>,
+    /// A folder that `halfdepth heal` wrote for this model: its layers, healed
+    #[arg(long, group = "which")]
+    healed: Option<PathBuf>,
     /// What to write
     #[arg(long, value_enum)]
     to: Target,
@@ -117,7 +121,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             "{} is a checkpoint; --to plan adds a plan to a pack: make one with `halfdepth pack`, or write with --to hf or --to gguf",
             args.model.display()
         ),
-        (Source::Checkpoint(checkpoint), _) => cut(args, &checkpoint)?,
+        (Source::Checkpoint(checkpoint), _) => cut(args, *checkpoint)?,
     };
     match args.conduct.json {
         true => println!("{report}"),
@@ -126,18 +130,32 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn cut(args: &Args, checkpoint: &Checkpoint) -> Result<Value> {
+fn cut(args: &Args, checkpoint: Checkpoint) -> Result<Value> {
+    let sha256 = (!args.conduct.dry_run || args.healed.is_some()).then(|| checkpoint.sha256());
+    let healing = match (args.healed.as_deref(), &sha256) {
+        (Some(folder), Some(sha256)) => {
+            let hashes = std::slice::from_ref(sha256);
+            Some(healing::open(folder, checkpoint.config(), hashes)?)
+        }
+        _ => None,
+    };
+    let (plan, file) = match &healing {
+        Some(healing) => (named(args, healing.record.plan()?)?, None),
+        None => choose(args, checkpoint.config(), None)?,
+    };
+    let checkpoint = &match &healing {
+        Some(healing) => checkpoint.replacing(&healing.tensors)?,
+        None => checkpoint,
+    };
     let config = checkpoint.config();
-    let (plan, file) = choose(args, config, None)?;
     let output = args.output.as_deref().unwrap_or(Path::new(""));
     output::refuse_existing(output)?;
     if !(args.shard_gb.is_finite() && args.shard_gb > 0.0) {
         bail!("--shard-gb is in gigabytes and above 0");
     }
-    if args.conduct.dry_run {
+    let Some(sha256) = sha256.filter(|_| !args.conduct.dry_run) else {
         return Ok(foresee(args, checkpoint, &plan));
-    }
-    let sha256 = checkpoint.sha256();
+    };
     if let Some(file) = &file {
         refuse_other_weights(args, file, &[&sha256])?;
     }
@@ -147,7 +165,8 @@ fn cut(args: &Args, checkpoint: &Checkpoint) -> Result<Value> {
         sha256,
         layers: config.layers,
     };
-    let record = Record::new(source, &plan, original_layers(args, checkpoint)?.as_deref());
+    let mut record = Record::new(source, &plan, original_layers(args, checkpoint)?.as_deref());
+    record.healing = healing.map(|healing| healing.record.note());
     let cut = Cut {
         checkpoint,
         plan: &plan,
@@ -163,6 +182,7 @@ fn cut(args: &Args, checkpoint: &Checkpoint) -> Result<Value> {
     report["original_layers"] = json!(record.original_layers);
     report["dropped"] = json!(record.dropped);
     report["source_sha256"] = record.source.sha256.clone().into();
+    report["healing"] = json!(record.healing);
     Ok(report)
 }
 
@@ -357,11 +377,14 @@ fn choose(
             ),
         },
     };
-    let plan = match &args.name {
-        Some(name) => LayerPlan::new(name.clone(), plan.layers, layers)?,
+    Ok((named(args, plan)?, file))
+}
+
+fn named(args: &Args, plan: LayerPlan) -> Result<LayerPlan> {
+    Ok(match &args.name {
+        Some(name) => plan.named(name.clone())?,
         None => plan,
-    };
-    Ok((plan, file))
+    })
 }
 
 fn refuse_other_weights(args: &Args, file: &PlanFile, sha256: &[&str]) -> Result<()> {
@@ -393,6 +416,11 @@ fn original_layers(args: &Args, checkpoint: &Checkpoint) -> Result<Option<Vec<us
 }
 
 fn add_plan(args: &Args, folder: &Path, mut manifest: Manifest) -> Result<Value> {
+    if args.healed.is_some() {
+        bail!(
+            "a plan in a pack runs the pack's own layers; write the healed model with --to hf, and pack that"
+        );
+    }
     if args.output.as_ref().is_some_and(|output| output != folder) {
         bail!("--to plan changes the pack itself; leave --output out");
     }
