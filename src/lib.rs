@@ -24,4 +24,5 @@ pub mod quant;
 pub mod scan;
 pub mod shapes;
 pub mod tokenizer;
+pub mod trace;
 pub mod weights;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bends::{Bend, Bends, squares};
 use crate::draws::SplitMix;
+use crate::eval::student;
 
 /// Fewer points have too many broken lines through them.
 pub const LEAST_POINTS: usize = 6;
@@ -20,8 +21,6 @@ const DRAWS: usize = 2000;
 const FALSE: usize = DRAWS / 200;
 /// Noise below this share of the curve's height is rounding, not noise.
 const ROUNDING: f64 = 1e-9;
-/// The two-sided 95 % point of the normal distribution.
-const Z: f64 = 1.959_963_984_540_054;
 
 /// Which way is worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -190,12 +189,6 @@ fn information(rest: f64, numbers: f64, points: f64) -> f64 {
     points * (rest / points).ln() + 2.0 * numbers + 2.0 * numbers * (numbers + 1.0) / room
 }
 
-/// The two-sided 95 % point of Student's t: Cornish and Fisher's expansion.
-fn student(room: f64) -> f64 {
-    let z2 = Z * Z;
-    Z + Z * (z2 + 1.0) / (4.0 * room) + Z * ((5.0 * z2 + 16.0) * z2 + 3.0) / (96.0 * room * room)
-}
-
 fn least(bends: &[Bend], rest: impl Fn(&Bend) -> f64) -> Option<(&Bend, f64)> {
     let rests = bends.iter().map(|bend| (bend, rest(bend)));
     rests.min_by(|a, b| a.1.total_cmp(&b.1))
@@ -206,7 +199,7 @@ fn believable(bends: &Bends, points: usize) -> [f64; 2] {
     let mut random = SplitMix(0);
     let mut ratios = [Vec::with_capacity(DRAWS), Vec::with_capacity(DRAWS)];
     for _ in 0..DRAWS {
-        let noise: Vec<f64> = (0..points).map(|_| normal(&mut random)).collect();
+        let noise: Vec<f64> = (0..points).map(|_| random.normal()).collect();
         let off_line = bends.off_line(&noise);
         let straight = squares(&off_line);
         for (bends, ratios) in [&bends.one, &bends.two].into_iter().zip(&mut ratios) {
@@ -221,12 +214,6 @@ fn believable(bends: &Bends, points: usize) -> [f64; 2] {
         ratios.sort_by(|a, b| b.total_cmp(a));
         ratios[FALSE]
     })
-}
-
-/// A draw from the normal distribution (Box and Muller 1958).
-fn normal(random: &mut SplitMix) -> f64 {
-    let mut uniform = || ((random.next() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
-    (-2.0 * uniform().ln()).sqrt() * (std::f64::consts::TAU * uniform()).cos()
 }
 
 #[cfg(test)]
@@ -247,7 +234,7 @@ mod tests {
             let share = (x - pair[0].0) / (pair[1].0 - pair[0].0);
             pair[0].1 + share * (pair[1].1 - pair[0].1)
         };
-        x.iter().map(|x| at(*x) + noise * normal(random)).collect()
+        x.iter().map(|x| at(*x) + noise * random.normal()).collect()
     }
 
     #[test]
@@ -344,10 +331,7 @@ mod tests {
         let finder = KneeFinder::new(&x);
         let mut random = SplitMix(1);
         for _ in 0..100 {
-            let parabola: Vec<f64> = x
-                .iter()
-                .map(|x| x * x + 0.02 * normal(&mut random))
-                .collect();
+            let parabola: Vec<f64> = x.iter().map(|x| x * x + 0.02 * random.normal()).collect();
             assert!(!matches!(
                 finder.find(&parabola, Worse::Down),
                 Shape::Knee(_)

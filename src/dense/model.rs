@@ -106,7 +106,11 @@ impl<'s> Dense<'s> {
         &self.device
     }
 
-    pub(super) fn threads(&self) -> usize {
+    pub(crate) fn source(&self) -> &'s dyn DenseSource {
+        self.source
+    }
+
+    pub(crate) fn threads(&self) -> usize {
         self.threads
     }
 

@@ -38,6 +38,7 @@ pub use self::report::{
 };
 pub use self::search::{best_plan, exchange, greedy};
 pub use self::state::{STATE_FORMAT, STATE_VERSION, StateKey, header, parse_state, record};
+pub(crate) use self::statistics::student;
 pub use self::statistics::{Interval, mean_interval, wilson};
 pub use self::task::{Files, MMLU_SUBJECTS, Mmlu, Task};
 pub use self::text::{TextMeasure, rolling_windows, wikitext_detokenized, wikitext_pages};

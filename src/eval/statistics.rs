@@ -56,6 +56,12 @@ pub fn mean_interval(sums: &[f64], weights: &[f64]) -> (f64, Interval) {
     (mean, interval)
 }
 
+/// The two-sided 95 % point of Student's t with `room` degrees of freedom: Cornish and Fisher's expansion.
+pub(crate) fn student(room: f64) -> f64 {
+    let z2 = Z * Z;
+    Z + Z * (z2 + 1.0) / (4.0 * room) + Z * ((5.0 * z2 + 16.0) * z2 + 3.0) / (96.0 * room * room)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

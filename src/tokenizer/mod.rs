@@ -12,6 +12,7 @@ mod pieces;
 mod to_gguf;
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use thiserror::Error;
 use tokenizers::Model;
@@ -144,6 +145,22 @@ impl Tokenizer {
         within("the text in bytes", text.len(), MAX_TEXT_BYTES)?;
         let encoding = self.inner.encode_fast(text, add_special).map_err(refused)?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// As [`Self::encode`]; with each id the bytes of the text that it stands for. Tokens that the text does not spell, such as a begin
+    /// token, stand for none; a letter of several tokens belongs to each of them whole.
+    pub fn encode_with_spans(
+        &self,
+        text: &str,
+        add_special: bool,
+    ) -> Result<Vec<(u32, Range<usize>)>, TokenizerError> {
+        within("the text in bytes", text.len(), MAX_TEXT_BYTES)?;
+        let encoding = self.inner.encode(text, add_special).map_err(refused)?;
+        let spans = encoding
+            .get_offsets()
+            .iter()
+            .map(|(start, end)| *start..*end);
+        Ok(encoding.get_ids().iter().copied().zip(spans).collect())
     }
 
     /// The text of some ids. With `skip_special` special tokens leave nothing behind.

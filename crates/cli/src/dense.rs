@@ -14,7 +14,7 @@ use halfdepth::scan::ScannedModel;
 use halfdepth::tokenizer::Tokenizer;
 use sha2::{Digest, Sha256};
 
-use crate::model::{from_checkpoint, from_pack};
+use crate::model::{from_checkpoint, from_pack, plan_file};
 use crate::open::{self, Source};
 
 /// A model to be measured.
@@ -146,6 +146,14 @@ impl Model {
             _ => bail!(
                 "a checkpoint has the plans `full` and `half`; name a file that `halfdepth plan` wrote, or leave layers out by number with --drop"
             ),
+        }
+    }
+
+    /// A plan of whole layers by name, or from a file that `halfdepth plan` wrote.
+    pub(crate) fn layer_plan(&self, name: &str) -> Result<LayerPlan> {
+        match plan_file(name, self.source().config())? {
+            Some(file) => Ok(file.whole_layers()?),
+            None => self.plan(name),
         }
     }
 

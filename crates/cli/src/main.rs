@@ -14,6 +14,7 @@ mod heal;
 mod healing;
 mod inspect;
 mod journal;
+mod lens;
 mod model;
 mod open;
 mod pack;
@@ -24,6 +25,7 @@ mod sampling;
 mod scan;
 mod serve;
 mod strategy;
+mod trace;
 
 use clap::{Parser, Subcommand};
 
@@ -65,6 +67,10 @@ enum Verb {
     Eval(eval::Args),
     /// Measures every depth by every strategy: figures against the share of layers dropped, and their knees.
     Curve(curve::Args),
+    /// Shows where in layers and tokens an answer is held, by noise on the subject and states put back; and whether a plan cuts it out.
+    Trace(trace::Args),
+    /// Shows what a model would answer after each of its layers.
+    Lens(lens::Args),
     /// Serves a pack to a page, with ranges and CORS.
     Serve(serve::Args),
 }
@@ -89,6 +95,8 @@ fn main() -> std::process::ExitCode {
         Verb::Heal(args) => heal::run(&args),
         Verb::Eval(args) => eval::run(&args),
         Verb::Curve(args) => curve::run(&args),
+        Verb::Trace(args) => trace::run(&args),
+        Verb::Lens(args) => lens::run(&args),
         Verb::Serve(args) => serve::run(&args),
     };
     match result {

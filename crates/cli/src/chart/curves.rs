@@ -11,6 +11,8 @@ const MARGIN: f32 = 16.0;
 const HEAD: f32 = 116.0;
 /// Room for the lines above a single panel, which are wider than it.
 const LEAST_WIDTH: f32 = 600.0;
+/// Of the plot of a panel that stands alone.
+const ALONE_HEIGHT: f32 = 300.0;
 const LETTERS: f32 = 12.0;
 
 /// Draws a curve: one panel for each measure that is drawn, or for this one alone.
@@ -21,7 +23,7 @@ pub(crate) fn curves(curve: &Curve, only: Option<&str>) -> Drawing {
         None => measure.is_drawn,
     };
     let panels: Vec<Panel> = (curve.measures.iter().filter(drawn).zip('a'..='z'))
-        .map(|(measure, letter)| panel(curve, &lines, measure, letter))
+        .map(|(measure, letter)| panel(curve, &lines, measure, only.is_none().then_some(letter)))
         .collect();
     let columns = match panels.len() {
         0..=1 => 1,
@@ -29,13 +31,19 @@ pub(crate) fn curves(curve: &Curve, only: Option<&str>) -> Drawing {
         _ => 3,
     };
     let rows = panels.len().div_ceil(columns).max(1);
-    let (across, down) = (LEFT + PLOT.0 + RIGHT, TOP + PLOT.1 + BOTTOM);
+    let across = LEFT + PLOT.0 + RIGHT;
     let entries = legend(curve, &lines);
     let wide = entries
         .iter()
         .map(|(_, label)| entry_width(label))
         .sum::<f32>();
     let width = (across * columns as f32).max(wide).max(LEAST_WIDTH) + 2.0 * MARGIN;
+    // A panel alone is as wide as what stands above it.
+    let plot = match panels.len() {
+        1 => (width - 2.0 * MARGIN - LEFT - RIGHT, ALONE_HEIGHT),
+        _ => PLOT,
+    };
+    let down = TOP + plot.1 + BOTTOM;
     let mut drawing = Drawing::new(width, HEAD + down * rows as f32 + MARGIN);
     head(&mut drawing, curve);
     draw_legend(&mut drawing, &entries);
@@ -45,12 +53,12 @@ pub(crate) fn curves(curve: &Curve, only: Option<&str>) -> Drawing {
             MARGIN + across * column as f32 + LEFT,
             HEAD + down * row as f32 + TOP,
         );
-        panel.draw(&mut drawing, corner);
+        panel.draw(&mut drawing, corner, plot);
     }
     drawing
 }
 
-fn panel(curve: &Curve, lines: &[Line], measure: &Measure, letter: char) -> Panel {
+fn panel(curve: &Curve, lines: &[Line], measure: &Measure, letter: Option<char>) -> Panel {
     let trace = |line: &Line| Trace {
         style: style(line.strategy),
         points: (line.points(&measure.name).into_iter())

@@ -100,7 +100,7 @@ fn axes(drawing: &mut Drawing, layers: usize, longest: usize, cell: f32) {
 }
 
 /// Layers from tick to tick: at most 17 ticks.
-fn step(layers: usize) -> usize {
+pub(super) fn step(layers: usize) -> usize {
     [1, 2, 4, 5, 8, 10, 20, 50, 100]
         .into_iter()
         .find(|step| layers <= 17 * step)

@@ -6,14 +6,19 @@
 mod axis;
 mod curves;
 mod heat_map;
+mod lens_grid;
 mod loss;
 mod panel;
 mod raster;
 mod svg;
+mod token;
+mod trace_map;
 
 pub(crate) use curves::curves;
 pub(crate) use heat_map::heat_map;
+pub(crate) use lens_grid::lens_grid;
 pub(crate) use loss::{LossCurve, loss_curve};
+pub(crate) use trace_map::trace_map;
 
 /// A picture on white.
 #[derive(Clone, Debug)]
@@ -28,6 +33,9 @@ pub(crate) type Colour = [u8; 3];
 
 pub(crate) const INK: Colour = [0x22, 0x22, 0x22];
 pub(crate) const FAINT: Colour = [0x77, 0x77, 0x77];
+
+/// What marks layers that a plan leaves out: Okabe and Ito's vermilion, which stands out beside blue for every eye.
+pub(crate) const CUT: Colour = [0xd5, 0x5e, 0x00];
 
 /// Where a text stands beside its point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,6 +171,14 @@ impl Drawing {
     }
 }
 
+/// White at 0, blue at 1, brown at -1.
+pub(crate) fn shade(at: f64) -> Colour {
+    const UP: [Colour; 3] = [[0xff, 0xff, 0xff], [0x6b, 0xae, 0xd6], [0x08, 0x30, 0x6b]];
+    const DOWN: [Colour; 3] = [[0xff, 0xff, 0xff], [0xd8, 0xa8, 0x6c], [0x7f, 0x3b, 0x08]];
+    let stops = if at < 0.0 { DOWN } else { UP };
+    between(&stops, at.abs())
+}
+
 /// Matplotlib's viridis, which stays in order in grey and for eyes that tell red from green badly: 0 dark, 1 bright.
 pub(crate) fn viridis(at: f64) -> Colour {
     const STOPS: [Colour; 9] = [
@@ -176,11 +192,17 @@ pub(crate) fn viridis(at: f64) -> Colour {
         [0xad, 0xdc, 0x30],
         [0xfd, 0xe7, 0x25],
     ];
-    let at = at.clamp(0.0, 1.0) * 8.0;
-    let low = (at as usize).min(7);
+    between(&STOPS, at)
+}
+
+/// A colour on the way from stop to stop, 0 the first, 1 the last.
+fn between(stops: &[Colour], at: f64) -> Colour {
+    let steps = stops.len() - 1;
+    let at = at.clamp(0.0, 1.0) * steps as f64;
+    let low = (at as usize).min(steps - 1);
     let share = at - low as f64;
     std::array::from_fn(|i| {
-        let (a, b) = (f64::from(STOPS[low][i]), f64::from(STOPS[low + 1][i]));
+        let (a, b) = (f64::from(stops[low][i]), f64::from(stops[low + 1][i]));
         (a + (b - a) * share).round() as u8
     })
 }

@@ -3,7 +3,7 @@
 use super::axis::Axis;
 use super::{Anchor, Colour, Drawing, FAINT, INK};
 
-/// Points of the plot alone; labels stand around it.
+/// Points of one of several plots alone; labels stand around it.
 pub(super) const PLOT: (f32, f32) = (318.0, 214.0);
 /// Room on the left, at the top, on the right and at the bottom of the plot.
 pub(super) const LEFT: f32 = 56.0;
@@ -51,7 +51,8 @@ pub(super) struct Trace {
 /// A panel.
 #[derive(Clone, Debug)]
 pub(super) struct Panel {
-    pub(super) letter: char,
+    /// Which of several panels.
+    pub(super) letter: Option<char>,
     pub(super) title: String,
     pub(super) note: String,
     /// What guessing scores, by name.
@@ -60,9 +61,9 @@ pub(super) struct Panel {
 }
 
 impl Panel {
-    /// Draws the panel with the corner of its plot at a place.
-    pub(super) fn draw(&self, drawing: &mut Drawing, corner: (f32, f32)) {
-        let plot = Plot::new(self, corner);
+    /// Draws the panel with the corner of its plot at a place, the plot of this size.
+    pub(super) fn draw(&self, drawing: &mut Drawing, corner: (f32, f32), size: (f32, f32)) {
+        let plot = Plot::new(self, corner, size);
         plot.axes(drawing, self);
         plot.baselines(drawing, self);
         let bands = self.traces.iter().filter(|trace| trace.is_band);
@@ -84,18 +85,20 @@ impl Panel {
 
 struct Plot {
     corner: (f32, f32),
+    size: (f32, f32),
     x: Axis,
     y: Axis,
 }
 
 impl Plot {
-    fn new(panel: &Panel, corner: (f32, f32)) -> Self {
+    fn new(panel: &Panel, corner: (f32, f32), size: (f32, f32)) -> Self {
         let points = panel.traces.iter().flat_map(|trace| &trace.points);
         // A baseline far from every curve is left to its label rather than flatten the curves.
         let values = points.flat_map(|(_, value, low, high)| [*value, *low, *high]);
         let baselines = panel.baselines.iter().map(|(_, value)| *value);
         Self {
             corner,
+            size,
             x: Axis::shares(),
             y: Axis::covering(values.chain(baselines), 5),
         }
@@ -103,15 +106,18 @@ impl Plot {
 
     fn at(&self, x: f64, y: f64) -> (f32, f32) {
         (
-            self.corner.0 + PLOT.0 * self.x.place(x),
-            self.corner.1 + PLOT.1 * (1.0 - self.y.place(y)),
+            self.corner.0 + self.size.0 * self.x.place(x),
+            self.corner.1 + self.size.1 * (1.0 - self.y.place(y)),
         )
     }
 
     fn axes(&self, drawing: &mut Drawing, panel: &Panel) {
         let (left, top) = self.corner;
-        let (right, bottom) = (left + PLOT.0, top + PLOT.1);
-        let title = format!("({}) {}", panel.letter, panel.title);
+        let (right, bottom) = (left + self.size.0, top + self.size.1);
+        let title = match panel.letter {
+            Some(letter) => format!("({letter}) {}", panel.title),
+            None => panel.title.clone(),
+        };
         drawing.text((left, top - 24.0), title, 13.0, Anchor::Start, INK);
         drawing.text(
             (left, top - 9.0),
@@ -134,13 +140,13 @@ impl Plot {
             drawing.text((x, bottom + 16.0), label, SMALL, Anchor::Middle, INK);
         }
         drawing.line(vec![(left, top), (left, bottom), (right, bottom)], INK, 1.0);
-        let middle = left + PLOT.0 / 2.0;
+        let middle = left + self.size.0 / 2.0;
         let across = "share of layers dropped";
         drawing.text((middle, bottom + 33.0), across, 11.5, Anchor::Middle, INK);
     }
 
     fn baselines(&self, drawing: &mut Drawing, panel: &Panel) {
-        let right = self.corner.0 + PLOT.0;
+        let right = self.corner.0 + self.size.0;
         let mut sorted = panel.baselines.clone();
         sorted.sort_by(|a, b| b.1.total_cmp(&a.1));
         let mut lowest = f32::NEG_INFINITY;
@@ -168,7 +174,7 @@ impl Plot {
     }
 
     fn whiskers(&self, drawing: &mut Drawing, trace: &Trace, aside: f32) {
-        let room = PLOT.0 / trace.points.len().max(1) as f32;
+        let room = self.size.0 / trace.points.len().max(1) as f32;
         if trace.is_band || room < ROOM_FOR_WHISKERS {
             return;
         }
@@ -199,7 +205,7 @@ impl Plot {
     fn knee(&self, drawing: &mut Drawing, trace: &Trace) {
         let Some(knee) = trace.knee else { return };
         let (x, y) = self.at(knee, height_at(&trace.points, knee));
-        let bottom = self.corner.1 + PLOT.1;
+        let bottom = self.corner.1 + self.size.1;
         let colour = trace.style.colour;
         drawing.dashes(vec![(x, bottom), (x, y)], colour, 0.9, Some([1.0, 2.0]));
         wedge(drawing, (x, bottom), colour);
