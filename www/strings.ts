@@ -119,6 +119,10 @@ export const strings = {
     own: "Back to my own conversation",
   },
 
+  history: {
+    notKept: "This browser keeps nothing more: the conversation is gone when you leave the page.",
+  },
+
   share: {
     label: "Share this comparison",
     link: "Copy link",
@@ -150,7 +154,7 @@ export const strings = {
     send: "Ask both",
     stop: "Stop",
     regenerate: "Regenerate",
-    newConversation: "New conversation",
+    newConversation: "Start anew",
     hint: "Enter asks, Shift+Enter starts a line, Escape stops.",
     question: "You asked",
   },

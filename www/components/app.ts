@@ -5,6 +5,7 @@ import { manifestUrl } from "../address";
 import { Client } from "../client";
 import type { PlanInfo } from "../engine";
 import { HalfdepthError, needsReload, toErrorShape, type Opened } from "../protocol";
+import { History, indexedDbKeeper } from "../history";
 import { fingerprint, link, read, type Read } from "../link";
 import { report, savedReport } from "../report";
 import { Sentences } from "../sentences";
@@ -66,6 +67,12 @@ export class App extends LitElement {
   private readonly conversation = new Conversation((change) => {
     this.followed(change);
   });
+  /** Null while a link is shown: what it asks takes no room from the visitor's own conversation. */
+  private history: History | null = null;
+  /** Layers of the whole model, as an earlier visit knew them. */
+  private keptLayers = 0;
+  /** The browser refused to keep the conversation. */
+  @state() private unkept = false;
   /** A shared comparison that still waits for the model. */
   private unasked: (Read & { kind: "shared" }) | null = null;
   private readonly sharer: Sharer = {
@@ -115,6 +122,11 @@ export class App extends LitElement {
 
       .lane-1 {
         --lane: var(--half);
+      }
+
+      .unkept {
+        color: var(--warning);
+        font-size: 0.85rem;
       }
 
       .software {
@@ -170,6 +182,7 @@ export class App extends LitElement {
   override connectedCallback(): void {
     super.connectedCallback();
     this.readAddress();
+    void this.recall();
     addEventListener("hashchange", reload);
     void this.start();
   }
@@ -208,6 +221,7 @@ export class App extends LitElement {
             ? this.renderExamples()
             : nothing
         }
+        ${this.unkept ? html`<p class="unkept" role="status">${strings.history.notKept}</p>` : nothing}
         ${this.renderComposer()}
         <div class="visually-hidden" role="log" aria-live="polite">
           ${this.spoken.map((sentence) => html`<p>${sentence}</p>`)}
@@ -220,7 +234,7 @@ export class App extends LitElement {
   }
 
   private renderLanes(plans: Plans) {
-    const layers = this.opened?.pack.layers ?? 0;
+    const { layers } = this;
     return html`
       <div class="lanes">
         ${LANES.map(
@@ -249,7 +263,7 @@ export class App extends LitElement {
   }
 
   private renderExchanges() {
-    const layers = this.opened?.pack.layers ?? 0;
+    const { layers } = this;
     return html`<div class="exchanges">
       ${this.conversation.exchanges.map(
         (exchange) =>
@@ -409,6 +423,36 @@ export class App extends LitElement {
     }
   }
 
+  /** The visitor's conversation with this pack. */
+  private ownHistory(): History | null {
+    try {
+      return new History(indexedDbKeeper(), manifestUrl(location.search, location.href));
+    } catch {
+      return null; // no address of a pack, as will be told
+    }
+  }
+
+  private async recall(): Promise<void> {
+    if (this.address.kind === "shared") return;
+    this.history = this.ownHistory();
+    const kept = await this.history?.recall();
+    if (kept == null || this.conversation.exchanges.length > 0) return;
+    this.keptLayers = kept.layers;
+    this.conversation.restore(kept.exchanges);
+    this.requestUpdate();
+  }
+
+  private async keep(): Promise<void> {
+    const { exchanges } = this.conversation;
+    const kept = await this.history?.keep({ exchanges, layers: this.layers });
+    if (kept === false) this.unkept = true;
+  }
+
+  /** Of the whole model; 0 before anything is known of it. */
+  private get layers(): number {
+    return this.opened?.pack.layers ?? this.keptLayers;
+  }
+
   /** Asks what was shared, question by question, unless the visitor stops it. */
   private async askShared(): Promise<void> {
     const { unasked, session, plans } = this;
@@ -430,6 +474,8 @@ export class App extends LitElement {
     this.conversation.clear();
     if (this.address.kind !== "shared") return;
     this.address = { kind: "none" };
+    this.same = null;
+    this.history = this.ownHistory();
     history.replaceState(null, "", location.pathname + location.search);
   }
 
@@ -480,6 +526,7 @@ export class App extends LitElement {
     switch (change.kind) {
       case "asked":
         this.spoken = [];
+        void this.keep();
         void this.scrollToLast();
         break;
       case "began":
@@ -491,6 +538,7 @@ export class App extends LitElement {
       case "ended":
         this.say(this.voices[change.lane].finish());
         this.writeReport();
+        void this.keep();
         this.watchForLoss(change.exchange.answers[change.lane].error);
         break;
       case "settled":
@@ -500,6 +548,7 @@ export class App extends LitElement {
       case "cleared":
         this.spoken = [];
         this.writeReport();
+        void this.keep();
         break;
     }
   }
@@ -523,7 +572,7 @@ export class App extends LitElement {
   }
 
   private laneTitle(plan: PlanInfo): string {
-    const layers = this.opened?.pack.layers ?? 0;
+    const { layers } = this;
     const kept = plan.layers.length;
     return kept === layers ? strings.lane.full(layers) : strings.lane.part(kept, layers);
   }
