@@ -1,10 +1,40 @@
 // Builds index.html and www/ into dist/, which works from any sub-path of any static host.
 import { fileURLToPath } from "node:url";
+import type { Plugin } from "vite";
 import { defineConfig } from "vitest/config";
+
+/** What the published page may do. Packs may lie on any host; the engine is compiled from wasm; charts and pictures are blobs. */
+const POLICY = [
+  "default-src 'none'",
+  "script-src 'self' 'wasm-unsafe-eval'",
+  "worker-src 'self'",
+  "connect-src 'self' https: http:",
+  "style-src 'self'",
+  "img-src 'self' blob:",
+  "base-uri 'none'",
+  "form-action 'none'",
+].join("; ");
+
+/** Only in the build: the development server reloads through inline scripts. */
+function contentSecurityPolicy(): Plugin {
+  const content = POLICY;
+  return {
+    name: "content-security-policy",
+    apply: "build",
+    transformIndexHtml: () => [
+      {
+        tag: "meta",
+        attrs: { "http-equiv": "Content-Security-Policy", content },
+        injectTo: "head-prepend",
+      },
+    ],
+  };
+}
 
 const local = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 export default defineConfig({
+  plugins: [contentSecurityPolicy()],
   base: "./",
   publicDir: false,
   resolve: {

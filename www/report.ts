@@ -1,13 +1,15 @@
-// What a program reads off the page: the last exchange and its measurements, as JSON in an element that shows nothing.
+// What a program reads of a comparison: on the page, the last exchange in an element that shows nothing; saved, with all that
+// leads to it.
 import type { Adapter, LaneStats, Memory } from "./engine";
 import type { Session } from "./session";
-import { compare, type Exchange } from "./turns";
+import type { Settings } from "./settings";
+import { compare, type Answer, type Exchange } from "./turns";
 
 export interface Report {
   adapter: Adapter;
   pack: { name: string };
   question: string | null;
-  /** The full model's lane first, whoever answered first. */
+  /** Lane by lane, whoever answered first. */
   lanes: LaneReport[];
   /** Lanes by number, in the order in which they answered. */
   order: readonly number[];
@@ -39,19 +41,67 @@ export function report(
     adapter: session.opened.adapter,
     pack: { name: session.opened.pack.name },
     question: exchange?.question ?? null,
-    lanes: (exchange?.answers ?? []).map(({ plan, text, tokens, finish, error, stats }) => ({
-      plan: plan.name,
-      layers: plan.layers,
-      text,
-      tokens,
-      finish,
-      error: error && `${error.name}: ${error.message}`,
-      stats,
-    })),
+    lanes: (exchange?.answers ?? []).map(laneReport),
     order: exchange?.order ?? [],
     together: exchange?.together ?? false,
     decodeRatio: comparison?.kind === "ratio" ? comparison.ratio : null,
     memory: session.memory,
     userAgent,
+  };
+}
+
+/** What is saved. Readers check the format and the version; fields are added without a new version. */
+export interface SavedReport extends Report {
+  format: "halfdepth-comparison";
+  version: 1;
+  savedAt: string;
+  /** Asks the same again; null where the question is too long for a link. */
+  link: string | null;
+  pack: { name: string; source: string; layers: number; parameters: number; manifest: string };
+  settings: Settings;
+  /** What was said before, from the first question on. */
+  before: { question: string; seed: number; settings: Settings; lanes: LaneReport[] }[];
+}
+
+/** `exchanges` from the first to the one that is reported. */
+export function savedReport(
+  session: Session,
+  exchanges: readonly Exchange[],
+  about: { userAgent: string; savedAt: Date; link: string | null; manifest: string },
+): SavedReport | null {
+  const last = exchanges.at(-1);
+  if (last === undefined) return null;
+  const { name, source, layers, parameters } = session.opened.pack;
+  return {
+    format: "halfdepth-comparison",
+    version: 1,
+    savedAt: about.savedAt.toISOString(),
+    link: about.link,
+    ...report(session, last, about.userAgent),
+    pack: { name, source, layers, parameters, manifest: about.manifest },
+    settings: asked(last),
+    before: exchanges.slice(0, -1).map((exchange) => ({
+      question: exchange.question,
+      seed: exchange.seed,
+      settings: asked(exchange),
+      lanes: exchange.answers.map(laneReport),
+    })),
+  };
+}
+
+/** The settings with the seed that was really used. */
+function asked({ settings, seed }: Exchange): Settings {
+  return { ...settings, sampling: { ...settings.sampling, seed } };
+}
+
+function laneReport({ plan, text, tokens, finish, error, stats }: Answer): LaneReport {
+  return {
+    plan: plan.name,
+    layers: plan.layers,
+    text,
+    tokens,
+    finish,
+    error: error && `${error.name}: ${error.message}`,
+    stats,
   };
 }

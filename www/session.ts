@@ -16,8 +16,8 @@ export interface SessionOptions extends LoadOptions {
   manifestUrl: string;
   /** Asked with what is still to be downloaded, before any of it is. */
   consent: (opened: Opened) => Promise<boolean>;
-  /** The plan of the second lane, when the visitor has chosen one. */
-  secondPlan: string | undefined;
+  /** The plans of the lanes, as far as they were asked for. */
+  askedPlans: readonly string[];
 }
 
 export class Session implements Talker {
@@ -32,7 +32,7 @@ export class Session implements Talker {
 
   /** Takes the client over: when loading fails or is stopped, its worker is gone. */
   static async load(client: Client, options: SessionOptions): Promise<Session> {
-    const { manifestUrl, signal, onStage, consent, secondPlan } = options;
+    const { manifestUrl, signal, onStage, consent, askedPlans } = options;
     const stop = () => {
       client.close();
     };
@@ -40,7 +40,7 @@ export class Session implements Talker {
     signal.addEventListener("abort", stop);
     try {
       const opened = await client.open(manifestUrl, { signal, onStage });
-      const plans = choosePlans(opened.pack.plans, secondPlan);
+      const plans = choosePlans(opened.pack.plans, askedPlans);
       if (plans === null) throw new HalfdepthError("PackError", strings.engine.noPlans);
       if (!(await consent(opened))) throw aborted();
       const session = new Session(client, opened, plans);
@@ -68,7 +68,7 @@ export class Session implements Talker {
       return wasmBytes;
     });
     const lanes = async () => {
-      for (const plan of [this.plans.full, this.plans.half]) {
+      for (const plan of [this.plans.first, this.plans.second]) {
         making = plan;
         tell();
         await this.lane(plan.name);

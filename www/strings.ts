@@ -3,7 +3,7 @@ import * as format from "./format";
 import type { Adapter, PackInfo, PlanInfo } from "./engine";
 import type { ErrorName, FilesProgress, Opened } from "./protocol";
 import type { Answer, Comparison } from "./turns";
-import type { NumberField } from "./settings";
+import type { NumberField, Settings } from "./settings";
 
 const KEPT_WORDS = { half: "Half the layers", all: "All the layers" };
 
@@ -89,6 +89,59 @@ export const strings = {
     clock: (ms: number) => `${(ms / 1000).toFixed(1)} s`,
   },
 
+  link: {
+    plans:
+      "The address names plans in a way that is not understood: two names at most, with a comma between.",
+    tooLong: "The link is longer than any that this page makes.",
+    version: (version: string) =>
+      `The link is of a kind (“${version}”) that this page does not know. A newer page may: reload, or ask whoever sent it.`,
+    twice: (key: string) => `The link says “${key}” more than once.`,
+    field: (key: string, why: string) => `The link's “${key}” cannot be used. ${why}`,
+    questions: (most: number) => `The link has no question, an empty one, or more than ${most}.`,
+    seeds: "The link has neither one seed for all questions nor one for each.",
+    stop: (most: number) => `The link has an empty stop string or more than ${most}.`,
+    fingerprint: "The link's fingerprints of the answers are none.",
+    ignored: (why: string) => `This link cannot be opened: ${why} The page starts without it.`,
+    opened: (questions: number) =>
+      questions === 1
+        ? "Opened from a link: its question is asked here, on your machine."
+        : `Opened from a link: its ${questions} questions are asked here, one after the other, on your machine.`,
+    system: (system: string) => `With the system prompt “${system}”.`,
+    settings: (settings: Settings) => {
+      const { temperature, seed } = settings.sampling;
+      return temperature > 0 ? `Temperature ${temperature}, seed ${seed}.` : "";
+    },
+    same: "Word for word what was shared.",
+    differs:
+      "Not word for word what was shared: another version of the model, or a device whose sums round differently, took another token somewhere.",
+    unknownPlans: (names: readonly string[]) =>
+      `This pack has no plan named ${names.map((name) => `“${name}”`).join(" or ")}; another one runs instead.`,
+    own: "Back to my own conversation",
+  },
+
+  history: {
+    notKept: "This browser keeps nothing more: the conversation is gone when you leave the page.",
+  },
+
+  share: {
+    label: "Share this comparison",
+    link: "Copy link",
+    linkCopied: "Link copied",
+    linkShown: "The link, to copy by hand",
+    picture: "Save picture",
+    pictureFailed: "The picture could not be drawn.",
+    report: "Save report",
+    part: "The link asks the last question alone: what came before is too long for it, was stopped, or was asked with other settings.",
+    whole: "Whoever opens it has both answers computed anew, on their own machine.",
+    tooLong: "The question, or what it was asked with, is too long for a link.",
+  },
+
+  picture: {
+    speed: (rate: string) => `${rate} tokens/s`,
+    software: "on a software GPU",
+    model: (name: string) => name,
+  },
+
   ask: {
     label: "Your question, for both",
     placeholder: "Ask for a story",
@@ -101,7 +154,7 @@ export const strings = {
     send: "Ask both",
     stop: "Stop",
     regenerate: "Regenerate",
-    newConversation: "New conversation",
+    newConversation: "Start anew",
     hint: "Enter asks, Shift+Enter starts a line, Escape stops.",
     question: "You asked",
   },

@@ -19,6 +19,8 @@ export interface Exchange {
   order: readonly [LaneIndex, LaneIndex];
   together: boolean;
   seed: number;
+  /** What it was asked with; its seed is the one above. */
+  settings: Settings;
   answers: readonly [Answer, Answer];
 }
 
@@ -82,6 +84,13 @@ export class Conversation {
     this.stopper?.abort();
   }
 
+  /** Takes up what was said on an earlier visit. */
+  restore(exchanges: readonly Exchange[]): void {
+    if (this.running) return;
+    this.done.splice(0, this.done.length, ...exchanges);
+    this.asked = exchanges.length;
+  }
+
   clear(): void {
     this.stop();
     this.done.length = 0;
@@ -108,6 +117,7 @@ export class Conversation {
       order,
       together,
       seed,
+      settings,
       answers: [blank(plans[0]), blank(plans[1])],
     };
     this.done.push(exchange);
@@ -234,23 +244,33 @@ export function replayMs(exchange: Exchange): number {
 }
 
 export interface ChosenPlans {
-  full: PlanInfo;
-  half: PlanInfo;
+  first: PlanInfo;
+  second: PlanInfo;
   /** What the second lane may run. */
-  halves: readonly PlanInfo[];
+  choices: readonly PlanInfo[];
+  /** Names that were asked for and that the pack lacks. */
+  unknown: readonly string[];
 }
 
-/** The second lane runs the plan that was asked for, else the one with the least measured loss, else the first. */
-export function choosePlans(plans: readonly PlanInfo[], asked?: string): ChosenPlans | null {
+/** The first lane runs the plan that was asked for first, else all layers; the second the one that was asked for second,
+ * else the one with the least measured loss, else the first of the others. */
+export function choosePlans(
+  plans: readonly PlanInfo[],
+  asked: readonly string[] = [],
+): ChosenPlans | null {
+  const named = (name: string | undefined) => plans.find((plan) => plan.name === name);
   const [full] = [...plans].sort((a, b) => b.layers.length - a.layers.length);
-  if (full === undefined) return null;
+  const first = named(asked[0]) ?? full;
+  if (first === undefined) return null;
   const loss = (plan: PlanInfo) => plan.crossEntropy ?? Infinity;
-  const others = plans.filter((plan) => plan !== full);
+  const others = plans.filter((plan) => plan !== first);
   others.sort((a, b) => (loss(a) === loss(b) ? 0 : loss(a) - loss(b)));
-  const half = others.find((plan) => plan.name === asked) ?? others[0];
+  const least = others.find((plan) => plan !== full) ?? others[0];
+  const unknown = asked.filter((name) => named(name) === undefined);
   // A pack with one plan compares it with itself: dull, but true.
-  if (half === undefined) return { full, half: full, halves: [full] };
-  return { full, half, halves: others };
+  if (least === undefined) return { first, second: first, choices: [first], unknown };
+  const second = others.find((plan) => plan.name === asked[1]) ?? least;
+  return { first, second, choices: others, unknown };
 }
 
 function blank(plan: PlanInfo): Answer {

@@ -1,91 +1,25 @@
 // The page as a visitor meets it, in a real browser with the real engine, served at HALFDEPTH_URL.
-// On a software GPU everything takes long, so tests wait for what the page shows and never for a length of time.
-import { expect, test as base, type Locator, type Page } from "@playwright/test";
+import { expect } from "@playwright/test";
 import type { Report } from "../../www/report";
 import { strings } from "../../www/strings";
-
-const QUESTION = "Tell me a story about Lily and a dog.";
-// Compiling shaders and answering, on two cores without a GPU.
-const LOADED_MS = 300_000;
-const ANSWERED_MS = 300_000;
-
-const test = base.extend<{ problems: string[] }>({
-  /** Uncaught errors and refused requests of the page; none may be left at the end of a test. */
-  problems: [
-    async ({ page }, use) => {
-      const problems: string[] = [];
-      page.on("pageerror", (error) => problems.push(error.message));
-      await use(problems);
-      expect(problems).toEqual([]);
-    },
-    { auto: true },
-  ],
-});
+import {
+  ANSWERED_MS,
+  answer,
+  answered,
+  ask,
+  button,
+  expectAlert,
+  expectNoSidewaysScroll,
+  limit,
+  LOADED_MS,
+  open,
+  phase,
+  report,
+  set,
+  test,
+} from "./page";
 
 test.describe.configure({ timeout: LOADED_MS + 3 * ANSWERED_MS });
-
-function phase(page: Page, name: string | RegExp) {
-  return expect(page.locator("html"), `the page is ${name}`);
-}
-
-async function open(page: Page, query = ""): Promise<void> {
-  await page.goto(`./${query}`);
-  await phase(page, "idle").toHaveAttribute("data-phase", "idle", { timeout: LOADED_MS });
-}
-
-async function limit(page: Page, tokens: number): Promise<void> {
-  await set(page, strings.settings.labels.maxTokens, String(tokens));
-}
-
-async function set(page: Page, label: string, value: string): Promise<void> {
-  const field = page.getByLabel(label, { exact: true });
-  if (!(await field.isVisible())) await button(page, strings.settings.title).click();
-  await field.fill(value);
-  await field.blur();
-  await button(page, strings.settings.title).click();
-}
-
-async function ask(page: Page, question = QUESTION): Promise<void> {
-  await page.getByLabel(strings.ask.label).fill(question);
-  await page.keyboard.press("Enter");
-}
-
-/** Waits until the last question has both its answers. */
-async function answered(page: Page): Promise<Report> {
-  await phase(page, "idle").toHaveAttribute("data-phase", "idle", { timeout: ANSWERED_MS });
-  const last = page.locator("hd-exchange").last();
-  await expect(last.locator("hd-answer[data-state=done]")).toHaveCount(2, { timeout: ANSWERED_MS });
-  await expect(button(page, strings.ask.send)).toBeVisible();
-  return report(page);
-}
-
-async function report(page: Page): Promise<Report> {
-  return JSON.parse((await page.locator("#report").textContent()) ?? "null") as Report;
-}
-
-function button(page: Page, name: string) {
-  return page.getByRole("button", { name, exact: true });
-}
-
-function answer(page: Page, lane: 0 | 1) {
-  return page.locator(`hd-exchange:last-of-type hd-answer[data-lane="${lane}"]`);
-}
-
-/** Waits for the alert; once it is there, it must be the right one. */
-async function expectAlert(page: Page, title: string): Promise<Locator> {
-  const alert = page.getByRole("alert");
-  await expect(alert).toBeVisible({ timeout: LOADED_MS });
-  await expect(alert).toContainText(title, { timeout: 1000 });
-  return alert;
-}
-
-async function expectNoSidewaysScroll(page: Page): Promise<void> {
-  const { content, window } = await page.evaluate(() => ({
-    content: document.documentElement.scrollWidth,
-    window: innerWidth,
-  }));
-  expect(content).toBeLessThanOrEqual(window);
-}
 
 test("a question gets two answers, their measurements and a comparison", async ({ page }) => {
   await open(page);

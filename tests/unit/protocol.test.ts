@@ -217,7 +217,7 @@ describe("loading", () => {
     const session = await Session.load(client, {
       manifestUrl: url,
       signal,
-      secondPlan: undefined,
+      askedPlans: [],
       consent: ({ bytes, storedBytes }) => Promise.resolve(bytes === 3 && storedBytes === 0),
       onStage: ({ stage }) => {
         if (stages.at(-1) !== stage) stages.push(stage);
@@ -241,7 +241,7 @@ describe("loading", () => {
     await Session.load(client, {
       manifestUrl: url,
       signal,
-      secondPlan: undefined,
+      askedPlans: [],
       consent: () => Promise.resolve(true),
       onStage: ({ stage }) => stages.push(stage),
     });
@@ -255,7 +255,7 @@ describe("loading", () => {
     const loading = Session.load(client, {
       manifestUrl: url,
       signal,
-      secondPlan: undefined,
+      askedPlans: [],
       consent: () => Promise.resolve(false),
       onStage: ({ stage }) => stages.push(stage as LoadStage["stage"]),
     });
@@ -269,7 +269,7 @@ describe("loading", () => {
     const loading = Session.load(client, {
       manifestUrl: url.replace("/manifest", "/slow/manifest"),
       signal: stop.signal,
-      secondPlan: undefined,
+      askedPlans: [],
       consent: () => Promise.resolve(true),
       onStage: ({ stage }) => {
         if (stage === "files") stop.abort();

@@ -267,16 +267,21 @@ describe("choice of plans", () => {
   const other: PlanInfo = { name: "other", title: "Other", layers: [0, 1], crossEntropy: 2.5 };
   const unmeasured: PlanInfo = { ...other, name: "unmeasured", crossEntropy: null };
 
-  test.each<[string, PlanInfo[], string | undefined, [string, string] | null]>([
-    ["the least loss leads", [HALF, other, FULL], undefined, ["full", "other"]],
-    ["what was asked for leads", [HALF, other, FULL], "half", ["full", "half"]],
-    ["an unknown name is no choice", [FULL, HALF], "gone", ["full", "half"]],
-    ["an unmeasured plan comes last", [unmeasured, FULL, HALF], undefined, ["full", "half"]],
-    ["one plan stands on both sides", [FULL], undefined, ["full", "full"]],
-    ["no plan is nothing", [], undefined, null],
-  ])("%s", (_, plans, asked, expected) => {
+  test.each<[string, PlanInfo[], string[], [string, string] | null, string[]]>([
+    ["the least loss leads", [HALF, other, FULL], [], ["full", "other"], []],
+    ["what was asked for leads", [HALF, other, FULL], ["full", "half"], ["full", "half"], []],
+    ["two halves", [HALF, other, FULL], ["half", "other"], ["half", "other"], []],
+    ["the full model may be second", [HALF, other, FULL], ["half", "full"], ["half", "full"], []],
+    ["one name is the first lane's", [HALF, other, FULL], ["half"], ["half", "other"], []],
+    ["the same twice is not compared", [FULL, HALF], ["half", "half"], ["half", "full"], []],
+    ["an unknown name is told", [FULL, HALF], ["full", "gone"], ["full", "half"], ["gone"]],
+    ["an unmeasured plan comes last", [unmeasured, FULL, HALF], [], ["full", "half"], []],
+    ["one plan stands on both sides", [FULL], [], ["full", "full"], []],
+    ["no plan is nothing", [], [], null, []],
+  ])("%s", (_, plans, asked, expected, unknown) => {
     const chosen = choosePlans(plans, asked);
-    expect(chosen && [chosen.full.name, chosen.half.name]).toEqual(expected);
+    expect(chosen && [chosen.first.name, chosen.second.name]).toEqual(expected);
+    expect(chosen?.unknown ?? []).toEqual(unknown);
   });
 });
 

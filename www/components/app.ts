@@ -5,13 +5,16 @@ import { manifestUrl } from "../address";
 import { Client } from "../client";
 import type { PlanInfo } from "../engine";
 import { HalfdepthError, needsReload, toErrorShape, type Opened } from "../protocol";
-import { report } from "../report";
+import { History, indexedDbKeeper } from "../history";
+import { fingerprint, link, read, type Read } from "../link";
+import { report, savedReport } from "../report";
 import { Sentences } from "../sentences";
 import { Session } from "../session";
 import { DEFAULT_SETTINGS, type Settings } from "../settings";
 import { strings } from "../strings";
 import {
   choosePlans,
+  compare,
   Conversation,
   LANES,
   type Change,
@@ -22,11 +25,14 @@ import {
 import "./about";
 import { type Ask, type Asked } from "./ask";
 import "./ask";
+import { picture } from "./canvas";
 import "./exchange";
 import "./lane-head";
 import type { PlanChosen } from "./lane-head";
+import "./notice";
 import "./settings";
 import type { SettingsChanged } from "./settings";
+import type { Sharer } from "./share";
 import { shared } from "./shared";
 import "./status";
 import type { LoadState, StatusAction } from "./status";
@@ -39,7 +45,13 @@ export class App extends LitElement {
   @state() private load: LoadState = { kind: "loading", stage: { stage: "engine" } };
   @state() private settings: Settings = DEFAULT_SETTINGS;
   @state() private settingsOpen = false;
-  @state() private secondPlan: string | undefined;
+  /** The plans of the lanes, as far as the visitor or the address has chosen. */
+  @state() private askedPlans: readonly string[] = [];
+  @state() private unknownPlans: readonly string[] = [];
+  /** What the address asks. */
+  @state() private address: Read = { kind: "none" };
+  /** Whether the answers are those that were shared. */
+  @state() private same: boolean | null = null;
   /** Sentences for the screen reader. */
   @state() private spoken: readonly string[] = [];
   @query("hd-ask") private readonly box!: Ask;
@@ -48,11 +60,26 @@ export class App extends LitElement {
   /** The pack as last opened: it outlives the session, so that the lanes keep their heads while it loads again. */
   private opened: Opened | null = null;
   private plans: Plans | null = null;
+  /** What the second lane may run. */
+  private choices: readonly PlanInfo[] = [];
   private loading: AbortController | null = null;
   private agree: (yes: boolean) => void = () => undefined;
   private readonly conversation = new Conversation((change) => {
     this.followed(change);
   });
+  /** Null while a link is shown: what it asks takes no room from the visitor's own conversation. */
+  private history: History | null = null;
+  /** Layers of the whole model, as an earlier visit knew them. */
+  private keptLayers = 0;
+  /** The browser refused to keep the conversation. */
+  @state() private unkept = false;
+  /** A shared comparison that still waits for the model. */
+  private unasked: (Read & { kind: "shared" }) | null = null;
+  private readonly sharer: Sharer = {
+    link: (exchange) => link(location.href, this.upTo(exchange)),
+    picture: (exchange) => this.picture(exchange),
+    report: (exchange) => this.savedReport(exchange),
+  };
   private readonly voices = [new Sentences(), new Sentences()] as const;
 
   static override styles = [
@@ -95,6 +122,11 @@ export class App extends LitElement {
 
       .lane-1 {
         --lane: var(--half);
+      }
+
+      .unkept {
+        color: var(--warning);
+        font-size: 0.85rem;
       }
 
       .software {
@@ -149,11 +181,15 @@ export class App extends LitElement {
 
   override connectedCallback(): void {
     super.connectedCallback();
+    this.readAddress();
+    void this.recall();
+    addEventListener("hashchange", reload);
     void this.start();
   }
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
+    removeEventListener("hashchange", reload);
     this.loading?.abort();
     this.conversation.stop();
     this.session?.close();
@@ -167,6 +203,12 @@ export class App extends LitElement {
       </header>
       <main>
         ${this.plans === null ? nothing : this.renderLanes(this.plans)}
+        <hd-notice
+          .read=${this.address}
+          .same=${this.same}
+          .unknownPlans=${this.unknownPlans}
+          home=${home()}
+        ></hd-notice>
         ${this.conversation.exchanges.length > 0 ? this.renderExchanges() : nothing}
         <hd-status
           .load=${this.load}
@@ -179,6 +221,7 @@ export class App extends LitElement {
             ? this.renderExamples()
             : nothing
         }
+        ${this.unkept ? html`<p class="unkept" role="status">${strings.history.notKept}</p>` : nothing}
         ${this.renderComposer()}
         <div class="visually-hidden" role="log" aria-live="polite">
           ${this.spoken.map((sentence) => html`<p>${sentence}</p>`)}
@@ -191,7 +234,7 @@ export class App extends LitElement {
   }
 
   private renderLanes(plans: Plans) {
-    const layers = this.opened?.pack.layers ?? 0;
+    const { layers } = this;
     return html`
       <div class="lanes">
         ${LANES.map(
@@ -200,7 +243,7 @@ export class App extends LitElement {
               class="lane-${lane}"
               data-lane=${lane}
               .plan=${plans[lane]}
-              .choices=${lane === 1 ? (this.session?.plans.halves ?? []) : []}
+              .choices=${lane === 1 ? (this.session === null ? [] : this.choices) : []}
               layers=${layers}
               weightBytes=${this.session?.memory.weightBytes ?? 0}
               laneBytes=${this.session?.laneBytes(plans[lane].name) ?? 0}
@@ -220,10 +263,15 @@ export class App extends LitElement {
   }
 
   private renderExchanges() {
-    const layers = this.opened?.pack.layers ?? 0;
+    const { layers } = this;
     return html`<div class="exchanges">
       ${this.conversation.exchanges.map(
-        (exchange) => html`<hd-exchange .exchange=${exchange} layers=${layers}></hd-exchange>`,
+        (exchange) =>
+          html`<hd-exchange
+            .exchange=${exchange}
+            layers=${layers}
+            .sharer=${this.session === null ? null : this.sharer}
+          ></hd-exchange>`,
       )}
     </div>`;
   }
@@ -268,9 +316,7 @@ export class App extends LitElement {
           this.conversation.stop();
         }}
         @regenerate=${this.regenerate}
-        @new-conversation=${() => {
-          this.conversation.clear();
-        }}
+        @new-conversation=${this.startAnew}
       >
         <button
           class="quiet"
@@ -314,7 +360,7 @@ export class App extends LitElement {
       const session = await Session.load(new Client(worker), {
         manifestUrl: manifest,
         signal: loading.signal,
-        secondPlan: this.secondPlan,
+        askedPlans: this.askedPlans,
         onStage: (stage) => {
           this.load = { kind: "loading", stage };
         },
@@ -324,6 +370,7 @@ export class App extends LitElement {
       this.load = { kind: "ready" };
       this.say([strings.speak.loaded]);
       this.writeReport();
+      void this.askShared();
     } catch (thrown) {
       // A later start has taken over.
       if (this.loading !== loading) return;
@@ -353,13 +400,115 @@ export class App extends LitElement {
 
   private choosePlan({ detail }: PlanChosen): void {
     if (this.session === null) return;
-    this.secondPlan = detail.plan;
+    this.askedPlans = [this.plans?.[0].name ?? "", detail.plan];
     this.showPlans(this.session.opened.pack.plans);
   }
 
   private showPlans(plans: readonly PlanInfo[]): void {
-    const chosen = choosePlans(plans, this.secondPlan);
-    if (chosen !== null) this.plans = [chosen.full, chosen.half];
+    const chosen = choosePlans(plans, this.askedPlans);
+    if (chosen === null) return;
+    this.plans = [chosen.first, chosen.second];
+    this.choices = chosen.choices;
+    this.unknownPlans = chosen.unknown;
+  }
+
+  private readAddress(): void {
+    this.address = read(location.href);
+    if (this.address.kind === "shared") {
+      this.unasked = this.address;
+      this.settings = this.address.shared.settings;
+      this.askedPlans = this.address.shared.plans;
+    } else if (this.address.kind === "plans") {
+      this.askedPlans = this.address.plans;
+    }
+  }
+
+  /** The visitor's conversation with this pack. */
+  private ownHistory(): History | null {
+    try {
+      return new History(indexedDbKeeper(), manifestUrl(location.search, location.href));
+    } catch {
+      return null; // no address of a pack, as will be told
+    }
+  }
+
+  private async recall(): Promise<void> {
+    if (this.address.kind === "shared") return;
+    this.history = this.ownHistory();
+    const kept = await this.history?.recall();
+    if (kept == null || this.conversation.exchanges.length > 0) return;
+    this.keptLayers = kept.layers;
+    this.conversation.restore(kept.exchanges);
+    this.requestUpdate();
+  }
+
+  private async keep(): Promise<void> {
+    const { exchanges } = this.conversation;
+    const kept = await this.history?.keep({ exchanges, layers: this.layers });
+    if (kept === false) this.unkept = true;
+  }
+
+  /** Of the whole model; 0 before anything is known of it. */
+  private get layers(): number {
+    return this.opened?.pack.layers ?? this.keptLayers;
+  }
+
+  /** Asks what was shared, question by question, unless the visitor stops it. */
+  private async askShared(): Promise<void> {
+    const { unasked, session, plans } = this;
+    if (unasked === null || session === null || plans === null) return;
+    this.unasked = null;
+    const { questions, settings, fingerprints } = unasked.shared;
+    for (const { text, seed } of questions) {
+      const sampling = { ...settings.sampling, seed };
+      await this.conversation.ask(text, plans, { ...settings, sampling }, session);
+      const last = this.conversation.exchanges.at(-1);
+      if (last === undefined || wasStopped(last)) return;
+    }
+    const made = this.conversation.exchanges.at(-1)?.answers.map(({ text }) => fingerprint(text));
+    if (fingerprints.length > 0) this.same = fingerprints.join() === made?.join();
+  }
+
+  /** Leaves what the address asked behind, so that a reload does not bring it back. */
+  private startAnew(): void {
+    this.conversation.clear();
+    if (this.address.kind !== "shared") return;
+    this.address = { kind: "none" };
+    this.same = null;
+    this.history = this.ownHistory();
+    history.replaceState(null, "", location.pathname + location.search);
+  }
+
+  private upTo(exchange: Exchange): readonly Exchange[] {
+    const { exchanges } = this.conversation;
+    return exchanges.slice(0, exchanges.indexOf(exchange) + 1);
+  }
+
+  private picture(exchange: Exchange): Promise<Blob> {
+    const { opened } = this;
+    if (opened === null) return Promise.reject(new Error("no model is open"));
+    return picture({
+      question: exchange.question,
+      answers: exchange.answers,
+      comparison: compare(exchange),
+      layers: opened.pack.layers,
+      model: opened.pack.name,
+      software: opened.adapter.fallback,
+      address: location.host + location.pathname,
+    });
+  }
+
+  private savedReport(exchange: Exchange): Blob {
+    const { session } = this;
+    const saved =
+      session &&
+      savedReport(session, this.upTo(exchange), {
+        userAgent: navigator.userAgent,
+        savedAt: new Date(),
+        link: this.sharer.link(exchange)?.address ?? null,
+        manifest: manifestUrl(location.search, location.href),
+      });
+    return new Blob([JSON.stringify(saved, null, 2)], { type: "application/json" });
   }
 
   private asked({ detail }: Asked): void {
@@ -377,6 +526,7 @@ export class App extends LitElement {
     switch (change.kind) {
       case "asked":
         this.spoken = [];
+        void this.keep();
         void this.scrollToLast();
         break;
       case "began":
@@ -388,6 +538,7 @@ export class App extends LitElement {
       case "ended":
         this.say(this.voices[change.lane].finish());
         this.writeReport();
+        void this.keep();
         this.watchForLoss(change.exchange.answers[change.lane].error);
         break;
       case "settled":
@@ -397,6 +548,7 @@ export class App extends LitElement {
       case "cleared":
         this.spoken = [];
         this.writeReport();
+        void this.keep();
         break;
     }
   }
@@ -420,7 +572,7 @@ export class App extends LitElement {
   }
 
   private laneTitle(plan: PlanInfo): string {
-    const layers = this.opened?.pack.layers ?? 0;
+    const { layers } = this;
     const kept = plan.layers.length;
     return kept === layers ? strings.lane.full(layers) : strings.lane.part(kept, layers);
   }
@@ -453,6 +605,17 @@ function arrivedLayers(load: LoadState, opened: Opened | null): ReadonlySet<numb
   const filesDone = stage?.stage === "files" ? stage.progress.filesDone : 0;
   const layers = opened.pack.files.slice(0, filesDone).map(({ layer }) => layer);
   return new Set(layers.filter((layer) => layer !== null));
+}
+
+/** The page with the same model, and without anything asked. */
+function home(): string {
+  const model = new URLSearchParams(location.search).get("model");
+  return model === null ? location.pathname : `?${new URLSearchParams({ model }).toString()}`;
+}
+
+/** Another link was put into the address bar: only its fragment differs, so the browser itself would do nothing. */
+function reload(): void {
+  location.reload();
 }
 
 function foreign(): boolean {

@@ -4,6 +4,8 @@ import { customElement, property, state } from "lit/decorators.js";
 import { strings } from "../strings";
 import { compare, LANES, replayMs, textAt, type Exchange, type LaneIndex } from "../turns";
 import "./answer";
+import "./share";
+import type { Sharer } from "./share";
 import { shared } from "./shared";
 
 @customElement("hd-exchange")
@@ -11,6 +13,8 @@ export class ExchangeView extends LitElement {
   /** Grows in place while the lanes write, so every assignment counts as a change. */
   @property({ attribute: false, hasChanged: () => true }) exchange: Exchange | null = null;
   @property({ type: Number }) layers = 0;
+  /** Null while no model is there that could vouch for the figures. */
+  @property({ attribute: false }) sharer: Sharer | null = null;
   /** How far the replay is; null when none runs. */
   @state() private replayedMs: number | null = null;
   private frame = 0;
@@ -105,12 +109,12 @@ export class ExchangeView extends LitElement {
     return html`
       <h2 class="question">
         <span class="visually-hidden">${strings.ask.question}: </span
-        ><span class="words">${exchange.question}</span>
+        ><span class="words" dir="auto">${exchange.question}</span>
       </h2>
       <div class="answers ${this.replayedMs === null ? "" : "replaying"}">
         ${LANES.map((lane) => this.renderAnswer(exchange, lane))}
       </div>
-      ${this.renderVerdict(exchange)}
+      ${this.renderVerdict(exchange)} ${this.renderShare(exchange)}
     `;
   }
 
@@ -156,6 +160,12 @@ export class ExchangeView extends LitElement {
         ${replayedMs === null ? strings.replay.start : strings.replay.skip}
       </button>
     </div>`;
+  }
+
+  private renderShare(exchange: Exchange) {
+    const isSettled = exchange.answers.every(({ state }) => state === "done");
+    if (this.sharer === null || !isSettled) return nothing;
+    return html`<hd-share .sharer=${this.sharer} .exchange=${exchange}></hd-share>`;
   }
 
   private startReplay(): void {

@@ -1,0 +1,54 @@
+// Exchanges as the page has them, for tests.
+import type { PlanInfo } from "../../www/engine";
+import { DEFAULT_SETTINGS, type Settings } from "../../www/settings";
+import type { Answer, Exchange } from "../../www/turns";
+
+export const FULL: PlanInfo = {
+  name: "full",
+  title: "Full",
+  layers: [0, 1, 2, 3],
+  crossEntropy: 2,
+};
+export const HALF: PlanInfo = { name: "half", title: "Half", layers: [0, 3], crossEntropy: 3 };
+
+export function answerOf(plan: PlanInfo, text: string, part: Partial<Answer> = {}): Answer {
+  return {
+    plan,
+    state: "done",
+    finish: "end-token",
+    text,
+    tokens: [1, 2],
+    pieces: [{ text, timesMs: [10, 20] }],
+    started: { promptTokens: 5, reusedTokens: 0, contextLeft: 100 },
+    stats: {
+      promptTokens: 5,
+      reusedTokens: 0,
+      generatedTokens: 20,
+      prefillMs: 10,
+      timeToFirstTokenMs: 12,
+      decodeMs: 100,
+      prefillTokensPerSecond: 500,
+      decodeTokensPerSecond: plan === FULL ? 100 : 170,
+    },
+    error: null,
+    ...part,
+  };
+}
+
+interface Asked {
+  settings?: Settings;
+  seed?: number;
+  answers?: readonly [Answer, Answer];
+}
+
+export function exchangeOf(question: string, asked: Asked = {}): Exchange {
+  const settings = asked.settings ?? DEFAULT_SETTINGS;
+  return {
+    question,
+    order: [0, 1],
+    together: settings.together,
+    seed: asked.seed ?? settings.sampling.seed,
+    settings,
+    answers: asked.answers ?? [answerOf(FULL, "All of it."), answerOf(HALF, "Half of it.")],
+  };
+}
