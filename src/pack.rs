@@ -2,16 +2,19 @@
 //! named by its SHA-256; embedding, head and tokenizer apart. Byte layout: docs/format.md.
 //! Bytes in, bytes out: who stores or fetches them is the caller's business.
 
+mod healed;
 mod manifest;
 mod random;
 mod shard;
 mod stream;
+mod version1;
 mod write;
 
 use crate::config::ConfigError;
 use crate::plan::PlanError;
 use crate::weights::WeightsError;
 
+pub use self::healed::add_healed;
 pub use self::manifest::{
     Evaluation, File, FileInfo, Manifest, PackFormats, Role, Source, VERSION,
 };
@@ -81,6 +84,20 @@ pub enum PackError {
         layer: usize,
         /// Layers there are.
         layers: usize,
+    },
+    /// A part other than a layer that the pack does not have.
+    #[error("pack: there is no {role}; make the pack again")]
+    NoSuchPart {
+        /// The part.
+        role: Role,
+    },
+    /// Healed weights that cannot be a plan of this pack.
+    #[error("pack: the healed plan `{plan}` cannot be added: {reason}")]
+    Healed {
+        /// Plan name.
+        plan: String,
+        /// Why not.
+        reason: String,
     },
     /// A file shorter or longer than the manifest says.
     #[error(

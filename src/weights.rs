@@ -54,6 +54,10 @@ pub struct ModelFormats {
     pub head: Option<Format>,
     /// Of each layer.
     pub layers: Vec<LayerFormats>,
+    /// Of each replacement of a layer.
+    pub replacements: Vec<LayerFormats>,
+    /// Of each replaced head; `None` where the embedding is that head.
+    pub heads: Vec<Option<Format>>,
 }
 
 /// The format to give a checkpoint's matrices.

@@ -151,12 +151,11 @@ fn a_pack_runs_as_its_dequantised_values() {
         source: Source::default(),
         layers: Format::Q4,
         embedding: Format::Q8,
-        plans: vec![PlanEntry {
-            name: "full".into(),
-            title: "full".into(),
-            layers: (0..depth).collect(),
-            cross_entropy: None,
-        }],
+        plans: vec![PlanEntry::new(
+            "full",
+            "full",
+            (0..depth).collect::<Vec<_>>(),
+        )],
     };
     let (manifest, files) = model::pack(&checkpoint, &tokenizer.expect("tokenizer"), &options);
     let source = PackSource::new(&manifest, |file: &str| Ok(&files[file])).expect("a source");

@@ -14,7 +14,7 @@ use common::shared;
 use halfdepth::decode::Lane;
 use halfdepth::model::{Llama, LlamaBuilder, LoadError, Loader};
 use halfdepth::pack::{MANIFEST, Manifest, PackError, PackOptions, Role};
-use halfdepth::plan::{LayerPlan, PlanEntry};
+use halfdepth::plan::{LanePlan, LayerPlan, PlanEntry};
 use halfdepth::quant::Format;
 use pollster::block_on;
 use proptest::collection::vec;
@@ -22,6 +22,12 @@ use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
 const MODEL: &str = "stories260K";
+
+/// A plan of these layers.
+fn run(layers: &[usize]) -> LanePlan {
+    let plan = LayerPlan::new("test", layers.to_vec(), 5).expect("plan");
+    plan.into()
+}
 
 /// A pack in memory.
 struct Stored {
@@ -37,12 +43,7 @@ impl Stored {
             source: Default::default(),
             layers,
             embedding,
-            plans: vec![PlanEntry {
-                name: half.name,
-                title: "Half depth".into(),
-                layers: half.layers,
-                cross_entropy: None,
-            }],
+            plans: vec![PlanEntry::new(half.name, "Half depth", half.layers)],
         };
         let json = std::fs::read(shared(&format!("models/{MODEL}/tokenizer.json")));
         let (manifest, files) =
@@ -182,8 +183,11 @@ fn broken_files_are_named_however_they_are_cut_and_may_come_again() {
                     error.contains(message) && error.contains("(layer 2)"),
                     "{about}: {error}"
                 );
-                assert!(!loader.is_complete() && !loader.holds(&[0, 2]), "{about}");
-                assert!(loader.holds(&[0, 1, 3, 4]), "{about}");
+                assert!(
+                    !loader.is_complete() && !loader.holds(&run(&[0, 2])),
+                    "{about}"
+                );
+                assert!(loader.holds(&run(&[0, 1, 3, 4])), "{about}");
             }
         }
         for size in [1000, 1 << 20] {
@@ -322,7 +326,7 @@ fn a_lane_made_before_the_weights_answers_like_one_made_after() {
         let mut loader = Loader::new(&stored.manifest, &device).expect("room");
         let lane = |plan| block_on(Lane::new(loader.model(), plan, 64)).expect("lane");
         let mut early = ["half", "full"].map(|name| lane(plan(name)));
-        let half = early[0].plan().layers.clone();
+        let half = early[0].plan().clone();
         // In the order of a download the half plan's files are in first, and it answers while the others come.
         let mut answers_meanwhile = 0;
         for info in stored.manifest.files() {
@@ -339,7 +343,7 @@ fn a_lane_made_before_the_weights_answers_like_one_made_after() {
         );
         let whole = std::sync::Arc::new(stored.whole(&device));
         for lane in &mut early {
-            let about = format!("{} on {name}", lane.plan().name);
+            let about = format!("{} on {name}", lane.plan().layers().name);
             let mut late = block_on(Lane::new(&whole, lane.plan().clone(), 64)).expect("lane");
             assert_eq!(answer(lane), answer(&mut late), "{about}");
         }

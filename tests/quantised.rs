@@ -3,6 +3,8 @@
 
 #[path = "common/mod.rs"]
 mod common;
+#[path = "common/healing.rs"]
+mod healing;
 #[path = "common/model.rs"]
 mod model;
 
@@ -13,7 +15,7 @@ use halfdepth::chat::{ChatTemplate, Message, Role};
 use halfdepth::checkpoint::Checkpoint;
 use halfdepth::decode::Lane;
 use halfdepth::eval::cross_entropy;
-use halfdepth::pack::{Manifest, PackOptions, Source};
+use halfdepth::pack::{MANIFEST, Manifest, PackOptions, Role as PackRole, Source};
 use halfdepth::plan::{LayerPlan, PlanEntry};
 use halfdepth::quant::Format;
 use halfdepth::tokenizer::Tokenizer;
@@ -35,12 +37,7 @@ const PROMPTS: [&str; 5] = [
 ];
 
 fn options(name: &str, layers: usize) -> PackOptions {
-    let entry = |name: &str, plan: LayerPlan| PlanEntry {
-        name: name.to_string(),
-        title: name.to_string(),
-        layers: plan.layers,
-        cross_entropy: None,
-    };
+    let entry = |name: &str, plan: LayerPlan| PlanEntry::new(name, name, plan.layers);
     PackOptions {
         name: name.to_string(),
         source: Source {
@@ -259,6 +256,26 @@ fn halfdepth_stories_12l_packs_agree() {
 }
 
 #[test]
+fn a_pack_with_a_healed_plan_agrees() {
+    let name = "halfdepth-stories-12L";
+    let checkpoint = model::open(name);
+    let json = std::fs::read(shared(&format!("models/{name}/tokenizer.json"))).expect("tokenizer");
+    let tokenizer = Tokenizer::from_json(&json).expect("tokenizer");
+    let (mut manifest, mut files) = model::pack(&checkpoint, &json, &options(name, 12));
+    let half = LayerPlan::simple(12, 6).expect("plan");
+    let entry = PlanEntry::new("healed", "Healed", half.layers);
+    let changed = healing::of_twelve(&checkpoint);
+    healing::add(&mut manifest, &mut files, checkpoint, entry, &changed);
+    files.insert(MANIFEST.into(), manifest.to_json().into_bytes());
+    let folder = fixtures("healed");
+    for (file, bytes) in &files {
+        std::fs::write(folder.join(file), bytes).expect("written");
+    }
+    let read = |file: &str| files[file].clone();
+    check("a healed pack", &manifest, &read, &tokenizer, &folder);
+}
+
+#[test]
 fn the_pack_that_ships_agrees() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/halfdepth-stories-12L");
     let read = |file: &str| std::fs::read(folder.join(file)).expect("a file of the pack");
@@ -266,7 +283,7 @@ fn the_pack_that_ships_agrees() {
     let tokenizer_file = manifest
         .files()
         .into_iter()
-        .find(|info| info.role == halfdepth::pack::Role::Tokenizer)
+        .find(|info| info.role == PackRole::Tokenizer)
         .expect("tokenizer");
     let tokenizer = Tokenizer::from_json(&read(&tokenizer_file.file)).expect("tokenizer");
     check(
@@ -293,7 +310,13 @@ fn the_recipe_rebuilds_the_pack_that_ships() {
         &options("rebuilt", checkpoint.config().layers),
     );
     let names = |manifest: &Manifest| {
-        let mut names: Vec<String> = manifest.files().into_iter().map(|info| info.file).collect();
+        // What healing changed comes from other recipes.
+        let own = |role| !matches!(role, PackRole::Replacement(_) | PackRole::ReplacedHead(_));
+        let files = manifest.files().into_iter();
+        let mut names: Vec<String> = files
+            .filter(|info| own(info.role))
+            .map(|info| info.file)
+            .collect();
         names.sort();
         names
     };

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use burn::tensor::{ExecutionError, Tensor};
 
 use super::DecodeError;
-use super::machine::{BATCH, Machine, Pass};
+use super::machine::{BATCH, Machine, Pass, attentions};
 use super::pace::Pace;
 use crate::kernels::candidates::Candidates;
 use crate::kernels::{RING, Variant};
 use crate::model::{Cache, Llama};
-use crate::plan::LayerPlan;
+use crate::plan::LanePlan;
 
 /// Bytes that a cache may have. More is a mistake, or a pack that means harm.
 const LARGEST_CACHE: u64 = 64 << 30;
@@ -29,7 +29,6 @@ pub(super) type Reading = Pin<Box<dyn Future<Output = Result<Vec<u32>, DecodeErr
 /// One layer plan at work: cache, workspace and graphs of its own; the weights are the model's.
 #[derive(Debug)]
 pub struct Lane {
-    plan: LayerPlan,
     machine: Machine,
     /// Tokens whose keys and values are in the cache.
     cached: Vec<u32>,
@@ -73,7 +72,7 @@ impl Lane {
     /// As [`Lane::with`].
     pub async fn new(
         model: &Arc<Llama>,
-        plan: LayerPlan,
+        plan: impl Into<LanePlan>,
         context: usize,
     ) -> Result<Self, DecodeError> {
         let variant = Variant::PLAIN;
@@ -86,29 +85,25 @@ impl Lane {
     /// The plan or the context does not fit the model, or the device refused.
     pub async fn with(
         model: &Arc<Llama>,
-        plan: LayerPlan,
+        plan: impl Into<LanePlan>,
         options: LaneOptions,
     ) -> Result<Self, DecodeError> {
-        let config = model.config();
-        if let Some(&last) = plan.layers.last()
-            && last >= config.layers
-        {
+        let (config, plan) = (model.config(), plan.into());
+        if !model.has(&plan) {
             return Err(DecodeError::Plan {
-                plan: plan.name,
-                layer: last,
+                plan: plan.layers().name.clone(),
                 layers: config.layers,
             });
         }
         let context = options.context.min(config.context);
-        let bytes = Cache::bytes_for(config, plan.layers.len(), context);
+        let bytes = Cache::bytes_for(config, attentions(&plan), context);
         if context == 0 || bytes > LARGEST_CACHE {
             return Err(DecodeError::Context { context, bytes });
         }
-        let machine = Machine::new(model, plan.layers.clone(), context, options.variant).await?;
+        let machine = Machine::new(model, plan, context, options.variant).await?;
         Ok(Self {
             pace: Pace::new(machine.chunk),
             machine,
-            plan,
             cached: Vec::new(),
             ready: false,
             picked: None,
@@ -116,9 +111,9 @@ impl Lane {
         })
     }
 
-    /// The plan that runs.
-    pub fn plan(&self) -> &LayerPlan {
-        &self.plan
+    /// What runs.
+    pub fn plan(&self) -> &LanePlan {
+        &self.machine.plan
     }
 
     /// The kernels it runs.

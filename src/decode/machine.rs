@@ -11,6 +11,7 @@ use super::lane::{Reading, read, refused};
 use crate::kernels::candidates::Candidates;
 use crate::kernels::{Prefill, Variant};
 use crate::model::{Cache, Control, HeadWork, Llama, Pick, Workspace};
+use crate::plan::LanePlan;
 
 /// Tokens of one prefill pass at most: a large device is filled by many rows; one that multiplies in registers gains nothing past a
 /// few, and pays for the workgroups of rows that take no part.
@@ -57,7 +58,7 @@ impl Pass {
 #[derive(Debug)]
 pub(super) struct Machine {
     pub(super) model: Arc<Llama>,
-    layers: Vec<usize>,
+    pub(super) plan: LanePlan,
     pub(super) variant: Variant,
     /// Tokens of one prefill pass at most.
     pub(super) chunk: usize,
@@ -74,20 +75,20 @@ impl Machine {
     /// Allocates for `context` positions and, on a GPU, compiles and captures what every lane needs.
     pub(super) async fn new(
         model: &Arc<Llama>,
-        layers: Vec<usize>,
+        plan: LanePlan,
         context: usize,
         variant: Variant,
     ) -> Result<Self, DecodeError> {
         let (config, device) = (model.config(), model.device());
         let chunk = largest_chunk(variant.prefill).min(context);
         let mut machine = Self {
-            cache: Cache::new(config, layers.len(), context, variant, device),
+            cache: Cache::new(config, attentions(&plan), context, variant, device),
             control: Control::new(config, chunk.max(SCORE_ROWS), device),
             decode_work: Workspace::new(config, context, 1, device),
             prefill_work: Workspace::new(config, context, chunk, device),
             head: HeadWork::new(config, 1, device),
             graphs: Default::default(),
-            layers,
+            plan,
             variant,
             chunk,
             model: Arc::clone(model),
@@ -194,8 +195,8 @@ impl Machine {
         let mut logits = Vec::with_capacity(ids.len() * config.vocab_size);
         for chunk in ids.chunks(SCORE_ROWS) {
             self.feed(chunk, position);
-            model.body(&self.layers, &self.control, &mut work, &mut self.cache);
-            model.score(&self.control, &work, &mut head, self.variant);
+            model.body(&self.plan, &self.control, &mut work, &mut self.cache);
+            model.score(&self.plan, &self.control, &work, &mut head, self.variant);
             let all = read(head.logits()).await?;
             logits.extend_from_slice(&all[..chunk.len() * config.vocab_size]);
             position += chunk.len();
@@ -206,7 +207,7 @@ impl Machine {
     fn compute(&mut self, pass: Pass) {
         let Self {
             model,
-            layers,
+            plan,
             cache,
             control,
             decode_work,
@@ -220,13 +221,13 @@ impl Machine {
         };
         match pass {
             Pass::Decode | Pass::SampleDecode => {
-                model.body(layers, control, decode_work, cache);
-                model.finish(control, decode_work, head, cache, pick);
+                model.body(plan, control, decode_work, cache);
+                model.finish(plan, control, decode_work, head, cache, pick);
             }
             Pass::DecodeBatch => (0..BATCH).for_each(|_| self.compute(Pass::Decode)),
-            Pass::Prefill => model.body(layers, control, prefill_work, cache),
+            Pass::Prefill => model.body(plan, control, prefill_work, cache),
             Pass::Finish | Pass::SampleFinish => {
-                model.finish(control, prefill_work, head, cache, pick);
+                model.finish(plan, control, prefill_work, head, cache, pick);
             }
         }
     }
@@ -247,9 +248,14 @@ impl Machine {
             self.compute(pass);
             self.graphs[pass as usize] = Some(client.stop_capture().map_err(refused)?);
         }
-        tracing::debug!(?passes, layers = self.layers.len(), variant = %self.variant, "captured");
+        tracing::debug!(?passes, plan = self.plan.layers().name, variant = %self.variant, "captured");
         Ok(())
     }
+}
+
+/// Attentions that a plan runs: each has keys and values.
+pub(super) fn attentions(plan: &LanePlan) -> usize {
+    plan.layers().layers.len() - plan.sublayers().mute_attention().len()
 }
 
 #[allow(unsafe_code)]

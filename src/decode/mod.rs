@@ -81,12 +81,12 @@ pub enum DecodeError {
     #[error("the prompt is empty; give it at least one token")]
     EmptyPrompt,
     /// A plan for another model.
-    #[error("plan {plan} runs layer {layer}, but the model has {layers} layers, numbered from 0")]
+    #[error(
+        "plan {plan} runs layers or other weights that the model does not have; it has {layers} layers, numbered from 0"
+    )]
     Plan {
         /// The plan's name.
         plan: String,
-        /// The layer that is not there.
-        layer: usize,
         /// Layers there are.
         layers: usize,
     },

@@ -22,7 +22,7 @@ pub use self::model::{Dense, default_threads, is_cpu};
 pub(crate) use self::parallel::in_parallel;
 pub(crate) use self::score::read_floats;
 pub use self::score::{Comparison, Continuation, Likelihood};
-pub use self::source::{DenseLayer, DenseSource, PackSource};
+pub use self::source::{DenseLayer, DenseSource, PackSource, PlanSource};
 
 /// Why a dense model cannot be made or run.
 #[derive(Debug, thiserror::Error)]

@@ -1,13 +1,15 @@
 //! In: a checkpoint, or a pack's files. Out: f32 weights, one layer, some rows of the embedding or of the head at a time.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::DenseError;
 use crate::checkpoint::{Checkpoint, LayerWeight, Weight};
 use crate::config::LlamaConfig;
 use crate::pack::{Manifest, PackError, Role};
+use crate::plan::LanePlan;
 use crate::quant::Packed;
-use crate::weights::HeadWeights;
+use crate::weights::{HeadWeights, LayerWeights};
 
 /// One layer in f32. Matrices are (out_features, in_features), row-major, rows of query and key in Hugging Face's order.
 #[derive(Clone, Debug, PartialEq)]
@@ -163,6 +165,27 @@ where
             read,
         })
     }
+
+    /// The weights that a plan of the pack runs.
+    ///
+    /// # Errors
+    /// Its head cannot be read.
+    pub fn under(&self, plan: &LanePlan) -> Result<PlanSource<'_, R>, PackError> {
+        let read = |number| {
+            let bytes = self.bytes(Role::ReplacedHead(number))?;
+            self.manifest.read_replaced_head(number, bytes.as_ref())
+        };
+        Ok(PlanSource {
+            pack: self,
+            replaced: plan.replaced().clone(),
+            head: plan.head().map(read).transpose()?,
+        })
+    }
+
+    fn bytes(&self, role: Role) -> Result<B, PackError> {
+        let file = self.manifest.file(role);
+        (self.read)(file.ok_or_else(|| self.manifest.no_such(role))?)
+    }
 }
 
 impl<R, B> DenseSource for PackSource<R>
@@ -183,32 +206,9 @@ where
     }
 
     fn layer(&self, index: usize) -> Result<DenseLayer, DenseError> {
-        let layers = self.config().layers;
-        let file = self.manifest.file(Role::Layer(index));
-        let file = file.ok_or(PackError::NoSuchLayer {
-            layer: index,
-            layers,
-        })?;
-        let packed = self
-            .manifest
-            .read_layer(index, (self.read)(file)?.as_ref())?;
-        let config = self.config();
-        let mut query = packed.qkv.dequantise();
-        let mut key = query.split_off(config.query_rows() * config.hidden_size);
-        let value = key.split_off(config.kv_rows() * config.hidden_size);
-        let mut gate = packed.gate_up.dequantise();
-        let up = gate.split_off(config.intermediate_size * config.hidden_size);
-        Ok(DenseLayer {
-            attention_norm: packed.attention_norm,
-            query,
-            key,
-            value,
-            output: packed.output.dequantise(),
-            mlp_norm: packed.mlp_norm,
-            gate,
-            up,
-            down: packed.down.dequantise(),
-        })
+        let bytes = self.bytes(Role::Layer(index))?;
+        let packed = self.manifest.read_layer(index, bytes.as_ref())?;
+        Ok(dequantise(packed, self.config()))
     }
 
     fn final_norm(&self) -> Result<Vec<f32>, DenseError> {
@@ -216,13 +216,81 @@ where
     }
 
     fn head(&self, rows: Range<usize>) -> Result<Vec<f32>, DenseError> {
-        let matrix = self.head.head.as_ref().unwrap_or(&self.embedding);
-        let mut values = vec![0.0; rows.len() * matrix.cols];
-        for (row, values) in rows.zip(values.chunks_exact_mut(matrix.cols)) {
-            matrix.dequantise_row(row, values);
-        }
-        Ok(values)
+        Ok(head_rows(&self.head, &self.embedding, rows))
     }
+}
+
+/// A pack's weights as one of its plans runs them.
+pub struct PlanSource<'p, R> {
+    pack: &'p PackSource<R>,
+    replaced: BTreeMap<usize, usize>,
+    head: Option<HeadWeights>,
+}
+
+impl<R, B> DenseSource for PlanSource<'_, R>
+where
+    R: Fn(&str) -> Result<B, PackError> + Sync,
+    B: AsRef<[u8]>,
+{
+    fn config(&self) -> &LlamaConfig {
+        self.pack.config()
+    }
+
+    fn embed(&self, ids: &[u32]) -> Result<Vec<f32>, DenseError> {
+        self.pack.embed(ids)
+    }
+
+    fn layer(&self, index: usize) -> Result<DenseLayer, DenseError> {
+        let Some(&number) = self.replaced.get(&index) else {
+            return self.pack.layer(index);
+        };
+        let bytes = self.pack.bytes(Role::Replacement(number))?;
+        let manifest = &self.pack.manifest;
+        let packed = manifest.read_replacement(number, bytes.as_ref())?;
+        Ok(dequantise(packed, self.config()))
+    }
+
+    fn final_norm(&self) -> Result<Vec<f32>, DenseError> {
+        match &self.head {
+            Some(head) => Ok(head.norm.clone()),
+            None => self.pack.final_norm(),
+        }
+    }
+
+    fn head(&self, rows: Range<usize>) -> Result<Vec<f32>, DenseError> {
+        match &self.head {
+            Some(head) => Ok(head_rows(head, &self.pack.embedding, rows)),
+            None => DenseSource::head(self.pack, rows),
+        }
+    }
+}
+
+fn dequantise(packed: LayerWeights, config: &LlamaConfig) -> DenseLayer {
+    let mut query = packed.qkv.dequantise();
+    let mut key = query.split_off(config.query_rows() * config.hidden_size);
+    let value = key.split_off(config.kv_rows() * config.hidden_size);
+    let mut gate = packed.gate_up.dequantise();
+    let up = gate.split_off(config.intermediate_size * config.hidden_size);
+    DenseLayer {
+        attention_norm: packed.attention_norm,
+        query,
+        key,
+        value,
+        output: packed.output.dequantise(),
+        mlp_norm: packed.mlp_norm,
+        gate,
+        up,
+        down: packed.down.dequantise(),
+    }
+}
+
+fn head_rows(head: &HeadWeights, embedding: &Packed, rows: Range<usize>) -> Vec<f32> {
+    let matrix = head.head.as_ref().unwrap_or(embedding);
+    let mut values = vec![0.0; rows.len() * matrix.cols];
+    for (row, values) in rows.zip(values.chunks_exact_mut(matrix.cols)) {
+        matrix.dequantise_row(row, values);
+    }
+    values
 }
 
 fn look_up(

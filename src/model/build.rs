@@ -1,10 +1,9 @@
 //! A model from parts that are whole: what a checkpoint is read into. Each part is allocated and filled at once.
 
-use burn::module::Param;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 
 use super::storage::{Allocator, Destination};
-use super::{BuildError, Layer, Llama, PackedLinear};
+use super::{BuildError, Head, Layer, Llama, PackedLinear};
 use crate::config::LlamaConfig;
 use crate::quant::Packed;
 use crate::weights::{HeadWeights, LayerWeights};
@@ -15,7 +14,7 @@ pub struct LlamaBuilder {
     config: LlamaConfig,
     device: Device,
     embedding: Option<PackedLinear>,
-    head: Option<(Param<Tensor<1>>, Option<PackedLinear>)>,
+    head: Option<Head>,
     layers: Vec<Option<Layer>>,
 }
 
@@ -52,11 +51,11 @@ impl LlamaBuilder {
         }
         let format = weights.head.as_ref().map(|head| head.format);
         let allocator = Allocator::new(&self.device);
-        let (norm, head, to) = super::allocate_head(c, format, &allocator)?;
+        let (head, to) = super::allocate_head(c, format, &allocator)?;
         let mut sections = vec![float_section(&weights.norm)];
         sections.extend(weights.head.into_iter().flat_map(matrix_sections));
         fill(to, sections);
-        self.head = Some((norm, head));
+        self.head = Some(head);
         Ok(())
     }
 
@@ -94,7 +93,8 @@ impl LlamaBuilder {
             });
         };
         let allocator = Allocator::new(&self.device);
-        let (layer, to) = Layer::allocate(c, index, weights.formats(), &allocator)?;
+        let name = format!("layer {index}");
+        let (layer, to) = Layer::allocate(c, &name, weights.formats(), &allocator)?;
         let mut sections = vec![float_section(&weights.attention_norm)];
         sections.extend(matrix_sections(weights.qkv));
         sections.extend(matrix_sections(weights.output));
@@ -111,7 +111,6 @@ impl LlamaBuilder {
         let missing = |missing: &str| BuildError::Missing {
             missing: missing.to_string(),
         };
-        let (norm, head) = self.head.ok_or_else(|| missing("the head"))?;
         let layers = self.layers.into_iter().enumerate();
         let layers: Result<Vec<Layer>, BuildError> = layers
             .map(|(i, layer)| layer.ok_or_else(|| missing(&format!("layer {i}"))))
@@ -119,8 +118,9 @@ impl LlamaBuilder {
         Ok(Llama {
             embedding: self.embedding.ok_or_else(|| missing("the embedding"))?,
             layers: layers?,
-            norm,
-            head,
+            replacements: Vec::new(),
+            head: self.head.ok_or_else(|| missing("the head"))?,
+            heads: Vec::new(),
             config: self.config,
             device: self.device,
         })

@@ -13,6 +13,7 @@ use thiserror::Error;
 use super::storage::{Allocator, Destination, InUse};
 use super::{BuildError, Destinations, Llama};
 use crate::pack::{FileStream, Manifest, PackError, Role};
+use crate::plan::LanePlan;
 
 /// Takes a pack's files in any order and in chunks of any size, and puts them on the device as they come.
 #[derive(Debug)]
@@ -153,10 +154,9 @@ impl Loader {
         Ok(())
     }
 
-    /// Whether everything that a plan of these layers runs on has come and was verified.
-    pub fn holds(&self, layers: &[usize]) -> bool {
-        let layers = layers.iter().map(|layer| Role::Layer(*layer));
-        let mut roles = [Role::Embedding, Role::Head].into_iter().chain(layers);
+    /// Whether everything that a lane of this plan runs on has come and was verified.
+    pub fn holds(&self, plan: &LanePlan) -> bool {
+        let mut roles = Role::of_plan(plan).into_iter();
         roles.all(|role| self.is_verified(role))
     }
 

@@ -26,6 +26,7 @@ pub(crate) use storage::{float_tensor, word_tensor};
 use crate::config::LlamaConfig;
 use crate::kernels::linear::MatrixShape;
 use crate::pack::Role;
+use crate::plan::LanePlan;
 use crate::quant::Format;
 use crate::weights::{LayerFormats, ModelFormats};
 use storage::{Allocator, Destination};
@@ -45,7 +46,7 @@ impl Layer {
     /// Room for a layer, and where the sections of its shard go, in their order.
     fn allocate(
         config: &LlamaConfig,
-        index: usize,
+        layer: &str,
         formats: LayerFormats,
         allocator: &Allocator,
     ) -> Result<(Self, Vec<Destination>), BuildError> {
@@ -53,7 +54,7 @@ impl Layer {
         let qkv_rows = config.query_rows() + 2 * config.kv_rows();
         let matrix = |name, rows, cols, format| {
             let shape = MatrixShape { rows, cols, format };
-            PackedLinear::allocate(&format!("{name} of layer {index}"), shape, allocator)
+            PackedLinear::allocate(&format!("{name} of {layer}"), shape, allocator)
         };
         let (attention_norm, attention_norm_to) = allocator.floats(hidden);
         let (qkv, qkv_to) = matrix("qkv", qkv_rows, hidden, formats.qkv)?;
@@ -86,14 +87,32 @@ impl Layer {
     }
 }
 
+/// What turns the residual stream into logits.
+#[derive(Module, Debug)]
+pub struct Head {
+    norm: Param<Tensor<1>>,
+    /// `None`: tied to the embedding.
+    matrix: Option<PackedLinear>,
+}
+
+impl Head {
+    /// Bytes on the device.
+    fn bytes(&self) -> usize {
+        4 * self.norm.lazy_shape().num_elements()
+            + self.matrix.as_ref().map_or(0, PackedLinear::bytes)
+    }
+}
+
 /// A whole model on one device.
 #[derive(Module, Debug)]
 pub struct Llama {
     embedding: PackedLinear,
     layers: Vec<Layer>,
-    norm: Param<Tensor<1>>,
-    /// `None`: tied to the embedding.
-    head: Option<PackedLinear>,
+    /// Other weights for some of the layers, which plans may run in their place.
+    replacements: Vec<Layer>,
+    head: Head,
+    /// Others for plans that run one of them.
+    heads: Vec<Head>,
     #[module(skip)]
     config: LlamaConfig,
     #[module(skip)]
@@ -113,8 +132,21 @@ impl Llama {
         let mut destinations = Destinations::new();
         let (embedding, to) = allocate_embedding(&config, formats.embedding, allocator)?;
         destinations.insert(Role::Embedding, to.into());
-        let (norm, head, to) = allocate_head(&config, formats.head, allocator)?;
+        let (head, to) = allocate_head(&config, formats.head, allocator)?;
         destinations.insert(Role::Head, to);
+        let mut heads = Vec::new();
+        for (number, format) in formats.heads.iter().enumerate() {
+            let (head, to) = allocate_head(&config, *format, allocator)?;
+            destinations.insert(Role::ReplacedHead(number), to);
+            heads.push(head);
+        }
+        let mut replacements = Vec::new();
+        for (number, formats) in formats.replacements.iter().enumerate() {
+            let name = format!("replacement {number}");
+            let (layer, to) = Layer::allocate(&config, &name, *formats, allocator)?;
+            destinations.insert(Role::Replacement(number), to);
+            replacements.push(layer);
+        }
         let mut layers = Vec::new();
         for index in 0..config.layers {
             let Some(formats) = formats.layers.get(index) else {
@@ -122,15 +154,17 @@ impl Llama {
                     missing: format!("the format of layer {index}"),
                 });
             };
-            let (layer, to) = Layer::allocate(&config, index, *formats, allocator)?;
+            let name = format!("layer {index}");
+            let (layer, to) = Layer::allocate(&config, &name, *formats, allocator)?;
             destinations.insert(Role::Layer(index), to);
             layers.push(layer);
         }
         let model = Self {
             embedding,
             layers,
-            norm,
+            replacements,
             head,
+            heads,
             config,
             device: allocator.device().clone(),
         };
@@ -149,14 +183,37 @@ impl Llama {
 
     /// Bytes of weights on the device: shared by every plan.
     pub fn weight_bytes(&self) -> usize {
+        let layers = self.layers.iter().chain(&self.replacements);
+        let heads = self.heads.iter().chain([&self.head]);
         self.embedding.bytes()
-            + self.head.as_ref().map_or(0, PackedLinear::bytes)
-            + 4 * self.config.hidden_size
-            + self.layers.iter().map(Layer::bytes).sum::<usize>()
+            + layers.map(Layer::bytes).sum::<usize>()
+            + heads.map(Head::bytes).sum::<usize>()
     }
 
-    fn head(&self) -> &PackedLinear {
-        self.head.as_ref().unwrap_or(&self.embedding)
+    /// Whether it has every layer and head that a plan runs.
+    pub fn has(&self, plan: &LanePlan) -> bool {
+        let layers = &plan.layers().layers;
+        layers.iter().all(|layer| *layer < self.layers.len())
+            && plan
+                .replaced()
+                .values()
+                .all(|number| *number < self.replacements.len())
+            && plan.head().is_none_or(|number| number < self.heads.len())
+    }
+
+    /// The weights in which a plan runs a layer of its own.
+    fn layer(&self, plan: &LanePlan, layer: usize) -> &Layer {
+        match plan.replaced().get(&layer) {
+            Some(number) => &self.replacements[*number],
+            None => &self.layers[layer],
+        }
+    }
+
+    /// The norm before a plan's head, and the head.
+    fn head(&self, plan: &LanePlan) -> (Tensor<1>, &PackedLinear) {
+        let head = plan.head().map_or(&self.head, |number| &self.heads[number]);
+        let matrix = head.matrix.as_ref().unwrap_or(&self.embedding);
+        (head.norm.val(), matrix)
     }
 }
 
@@ -169,23 +226,21 @@ fn allocate_embedding(
 }
 
 /// The final norm and, where there is a format for it, a head of its own.
-#[expect(
-    clippy::type_complexity,
-    reason = "two parts and where they go; a name would be used here only"
-)]
 fn allocate_head(
     config: &LlamaConfig,
     format: Option<Format>,
     allocator: &Allocator,
-) -> Result<(Param<Tensor<1>>, Option<PackedLinear>, Vec<Destination>), BuildError> {
+) -> Result<(Head, Vec<Destination>), BuildError> {
     let (norm, norm_to) = allocator.floats(config.hidden_size);
-    let Some(format) = format else {
-        return Ok((norm, None, vec![norm_to]));
-    };
-    let (head, head_to) =
-        PackedLinear::allocate_in_parts("the head", table(config, format), allocator)?;
-    let to = [norm_to].into_iter().chain(head_to).collect();
-    Ok((norm, Some(head), to))
+    let mut to = vec![norm_to];
+    let mut matrix = None;
+    if let Some(format) = format {
+        let shape = table(config, format);
+        let (own, own_to) = PackedLinear::allocate_in_parts("the head", shape, allocator)?;
+        to.extend(own_to);
+        matrix = Some(own);
+    }
+    Ok((Head { norm, matrix }, to))
 }
 
 /// The shape of embedding and head.

@@ -13,6 +13,7 @@ use crate::kernels::linear::{Epilogue, Input, Linear, Rows, linear, normed_shape
 use crate::kernels::linear_qkv::{Qkv, QkvOutputs, linear_qkv};
 use crate::kernels::linear_residual::linear_residual;
 use crate::kernels::{Feedback, FloatSlot, IntSlot, RING, Slot, Variant, argmax, candidates};
+use crate::plan::LanePlan;
 
 /// The keys and values of every token so far, for the layers of one plan. Allocated once, for `context` positions.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// An empty cache for `layers` layers and `context` positions.
+    /// An empty cache for `layers` attentions and `context` positions.
     pub fn new(
         config: &LlamaConfig,
         layers: usize,
@@ -228,68 +229,86 @@ impl Control {
     }
 }
 
+/// Half of a layer: what is added to the residual stream at once.
+enum Sublayer<'m> {
+    Attention(&'m Layer),
+    Mlp(&'m Layer),
+}
+
+impl Sublayer<'_> {
+    fn norm(&self) -> Tensor<1> {
+        match self {
+            Self::Attention(layer) => layer.attention_norm.val(),
+            Self::Mlp(layer) => layer.mlp_norm.val(),
+        }
+    }
+}
+
 impl Llama {
-    /// Runs `layers` over the ids in `control`: fills the cache and leaves the residual stream in `work`.
+    /// Runs a plan's sublayers over the ids in `control`: fills the cache and leaves the residual stream in `work`.
     pub fn body(
         &self,
-        layers: &[usize],
+        plan: &LanePlan,
         control: &Control,
         work: &mut Workspace,
         cache: &mut Cache,
     ) {
         let step = || control.step.read();
         let variant = cache.variant;
-        let attention_norm = |index: &usize| self.layers[*index].attention_norm.val();
-        // What reads the stream after a layer: the next layer of the plan, or the head.
-        let norm_after = |at: usize| {
-            layers
-                .get(at + 1)
-                .map_or_else(|| self.norm.val(), attention_norm)
+        let sublayers = self.sublayers(plan);
+        // Who writes the stream leaves it as the next sublayer's norm, or the head's, takes it.
+        let norm_of = |at: usize| {
+            let sublayer = sublayers.get(at);
+            sublayer.map_or_else(|| self.head(plan).0, Sublayer::norm)
         };
-        let first_norm = layers
-            .first()
-            .map_or_else(|| self.norm.val(), attention_norm);
         let vocabulary = self.config.vocab_size;
         for table in self.embedding.parts() {
-            let (ids, norm) = (control.ids.read(), first_norm.clone());
+            let (ids, norm) = (control.ids.read(), norm_of(0));
             work.stream(|residual, normed| {
                 embed(ids, &table, residual, norm, normed, step(), vocabulary)
             });
         }
-        for (at, (&index, kept)) in layers.iter().zip(&mut cache.layers).enumerate() {
-            let layer = &self.layers[index];
-            self.attend(
-                layer,
-                control,
-                work,
-                kept,
-                (&cache.rotations, cache.heads),
-                variant,
-            );
-            let attended = work.attended.read();
-            let norm = layer.mlp_norm.val();
+        let mut caches = cache.layers.iter_mut();
+        for (at, sublayer) in sublayers.iter().enumerate() {
+            let (input, weight) = match sublayer {
+                Sublayer::Attention(layer) => {
+                    let Some(kept) = caches.next() else {
+                        break; // made for a plan of fewer attentions
+                    };
+                    let rotary = (&cache.rotations, cache.heads);
+                    self.attend(layer, control, work, kept, rotary, variant);
+                    (work.attended.read(), layer.output.matrix())
+                }
+                Sublayer::Mlp(layer) => {
+                    let normed = work.normed.read();
+                    let spec = self.normed_product(Rows::Each, Epilogue::SwiGlu, variant);
+                    let weight = layer.gate_up.matrix();
+                    work.mlp
+                        .update(|out| linear(normed, &weight, out, step(), spec));
+                    (work.mlp.read(), layer.down.matrix())
+                }
+            };
+            let norm = norm_of(at + 1);
             work.stream(|residual, normed| {
-                let weight = layer.output.matrix();
-                linear_residual(attended, &weight, residual, norm, normed, step(), variant)
-            });
-            let normed = work.normed.read();
-            let spec = self.normed_product(Rows::Each, Epilogue::SwiGlu, variant);
-            work.mlp
-                .update(|out| linear(normed, &layer.gate_up.matrix(), out, step(), spec));
-            let mlp = work.mlp.read();
-            work.stream(|residual, normed| {
-                let weight = layer.down.matrix();
-                linear_residual(
-                    mlp,
-                    &weight,
-                    residual,
-                    norm_after(at),
-                    normed,
-                    step(),
-                    variant,
-                )
+                linear_residual(input, &weight, residual, norm, normed, step(), variant)
             });
         }
+    }
+
+    /// The sublayers that a plan runs, in their order.
+    fn sublayers(&self, plan: &LanePlan) -> Vec<Sublayer<'_>> {
+        let muted = plan.sublayers();
+        let mut sublayers = Vec::new();
+        for layer in &plan.layers().layers {
+            let weights = self.layer(plan, *layer);
+            if !muted.mute_attention().contains(layer) {
+                sublayers.push(Sublayer::Attention(weights));
+            }
+            if !muted.mute_mlp().contains(layer) {
+                sublayers.push(Sublayer::Mlp(weights));
+            }
+        }
+        sublayers
     }
 
     /// The attention of one layer, up to its output projection.
@@ -333,6 +352,7 @@ impl Llama {
     /// Takes the last row of the residual stream in `work` to logits, picks the next token and moves the step on.
     pub fn finish(
         &self,
+        plan: &LanePlan,
         control: &mut Control,
         work: &Workspace,
         head: &mut HeadWork,
@@ -340,7 +360,7 @@ impl Llama {
         pick: Pick,
     ) {
         let spec = self.normed_product(Rows::Last, Epilogue::Store, cache.variant);
-        self.logits(work, head, control, spec);
+        self.logits(plan, work, head, control, spec);
         let logits = head.logits.read();
         let sampling = control.sampling.read();
         match pick {
@@ -369,18 +389,26 @@ impl Llama {
     /// Takes every row of the residual stream to logits; nothing is picked. For measuring.
     pub fn score(
         &self,
+        plan: &LanePlan,
         control: &Control,
         work: &Workspace,
         head: &mut HeadWork,
         variant: Variant,
     ) {
         let spec = self.normed_product(Rows::Each, Epilogue::Store, variant);
-        self.logits(work, head, control, spec);
+        self.logits(plan, work, head, control, spec);
     }
 
     /// The head, part by part.
-    fn logits(&self, work: &Workspace, head: &mut HeadWork, control: &Control, spec: Linear) {
-        for weight in self.head().parts() {
+    fn logits(
+        &self,
+        plan: &LanePlan,
+        work: &Workspace,
+        head: &mut HeadWork,
+        control: &Control,
+        spec: Linear,
+    ) {
+        for weight in self.head(plan).1.parts() {
             let normed = work.normed.read();
             head.logits
                 .update(|out| linear(normed, &weight, out, control.step.read(), spec));

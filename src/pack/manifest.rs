@@ -1,20 +1,21 @@
 //! The manifest: parsed and checked once, then the only way to turn a pack's files back into weights.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::shard::{Content, EmbeddingFormats, HeadFormats, Part, Sections};
+use super::version1::Document1;
 use super::{FileStream, PackError};
 use crate::checkpoint::SpecialTexts;
 use crate::config::LlamaConfig;
-use crate::plan::{LayerPlan, PlanEntry};
+use crate::plan::{LanePlan, PlanEntry, PlanFigures};
 use crate::quant::{Format, Packed};
 use crate::weights::{HeadWeights, LayerFormats, LayerWeights, ModelFormats};
 
-/// The format version this code writes and reads.
-pub const VERSION: u64 = 1;
+/// The format version this code writes; it reads the one before it too.
+pub const VERSION: u64 = 2;
 
 /// A checked manifest: sizes follow from the shape, names from the hashes, and every plan runs layers that are there.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -59,7 +60,7 @@ pub struct File {
     pub sha256: String,
 }
 
-/// How `cross_entropy` of the plans was measured.
+/// A text on which the plans were measured, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Name of the text.
@@ -81,6 +82,27 @@ pub enum Role {
     Head,
     /// A layer, by its position in the pack.
     Layer(usize),
+    /// Other weights for a layer, by their number.
+    Replacement(usize),
+    /// Another final norm and head, by their number.
+    ReplacedHead(usize),
+}
+
+impl Role {
+    /// Everything that a lane of this plan runs on: the layers in their order, then the head.
+    pub fn of_plan(plan: &LanePlan) -> Vec<Self> {
+        let layers = plan.layers().layers.iter();
+        let layers = layers.map(|layer| match plan.replaced().get(layer) {
+            Some(replacement) => Self::Replacement(*replacement),
+            None => Self::Layer(*layer),
+        });
+        let head = plan.head().map_or(Self::Head, Self::ReplacedHead);
+        [Self::Embedding]
+            .into_iter()
+            .chain(layers)
+            .chain([head])
+            .collect()
+    }
 }
 
 /// One file to fetch. Layers of equal content share a file and are listed each.
@@ -119,15 +141,17 @@ impl Manifest {
             });
         }
         // Before the rest is looked at, which another version may hold in another form.
-        if header.version != VERSION {
-            return Err(PackError::Version {
-                found: header.version,
-                known: VERSION,
-            });
-        }
-        let document: Document =
-            serde_json::from_slice(json).map_err(|error| damaged(FORMAT, error.to_string()))?;
-        Self::check(document)
+        let document = match header.version {
+            1 => serde_json::from_slice(json).map(Document1::into_document),
+            VERSION => serde_json::from_slice(json),
+            found => {
+                return Err(PackError::Version {
+                    found,
+                    known: VERSION,
+                });
+            }
+        };
+        Self::check(document.map_err(|error| damaged(FORMAT, error.to_string()))?)
     }
 
     /// The manifest as the text of `manifest.json`; the same manifest gives the same text.
@@ -173,9 +197,9 @@ impl Manifest {
         &self.document.plans
     }
 
-    /// How the plans were measured.
-    pub fn evaluation(&self) -> Option<&Evaluation> {
-        self.document.evaluation.as_ref()
+    /// The texts on which the plans were measured, the one that the page shows first.
+    pub fn evaluation(&self) -> &[Evaluation] {
+        &self.document.evaluation
     }
 
     /// The checkpoint's number of each layer, by position in the pack.
@@ -187,10 +211,10 @@ impl Manifest {
             .collect()
     }
 
-    /// A plan by its name.
-    pub fn plan(&self, name: &str) -> Result<LayerPlan, PackError> {
+    /// What the plan of this name runs.
+    pub fn plan(&self, name: &str) -> Result<LanePlan, PackError> {
         match self.plans().iter().find(|plan| plan.name == name) {
-            Some(entry) => Ok(entry.plan(self.document.layers.len())?),
+            Some(entry) => self.document.plan(entry),
             None => {
                 let known: Vec<_> = self.plans().iter().map(|plan| plan.name.as_str()).collect();
                 let found = name.chars().take(64).collect();
@@ -217,17 +241,47 @@ impl Manifest {
         Ok(())
     }
 
-    /// Says how the plans' cross-entropy was measured.
-    pub fn set_evaluation(&mut self, evaluation: Option<Evaluation>) {
-        self.document.evaluation = evaluation;
+    /// Sets the texts on which the plans were measured, and of each plan, in their order, what came out on each text.
+    ///
+    /// # Errors
+    /// There are other plans or texts than figures, or a figure is none.
+    pub fn set_evaluation(
+        &mut self,
+        texts: Vec<Evaluation>,
+        figures: Vec<Vec<PlanFigures>>,
+    ) -> Result<(), PackError> {
+        let mut document = self.document.clone();
+        if figures.len() != document.plans.len() {
+            return Err(damaged("plans", "are not as many as were measured".into()));
+        }
+        document.evaluation = texts;
+        for (plan, figures) in document.plans.iter_mut().zip(figures) {
+            plan.figures = figures.into_iter().map(Some).collect();
+        }
+        *self = Self::check(document)?;
+        Ok(())
     }
 
-    /// All files in the order in which to fetch them: the smallest plan can run long before the last has come.
+    /// All files in the order in which to fetch them: the smallest plan (where several are, one with weights of its own) can
+    /// run long before the last has come.
     pub fn files(&self) -> Vec<FileInfo> {
         let document = &self.document;
-        let smallest = document.plans.iter().min_by_key(|plan| plan.layers.len());
-        let first = smallest.map_or(&[][..], |plan| &plan.layers);
-        let later = (0..document.layers.len()).filter(|layer| !first.contains(layer));
+        let plans = document.plans.iter();
+        let smallest = plans.min_by_key(|plan| (plan.layers.len(), plan.replacements.is_empty()));
+        let first = smallest.and_then(|entry| document.plan(entry).ok());
+        let first = first.as_ref().map(Role::of_plan).unwrap_or_default();
+        let count = |role: fn(usize) -> Role, n| (0..n).map(role);
+        let all = [Role::Head]
+            .into_iter()
+            .chain(count(Role::Layer, document.layers.len()))
+            .chain(count(Role::Replacement, document.replacements.len()))
+            .chain(count(Role::ReplacedHead, document.heads.len()));
+        let mut roles = vec![Role::Tokenizer, Role::Embedding];
+        // The head before the layers: it is there whatever the plan.
+        roles.extend(first.last());
+        roles.extend(&first[1.min(first.len())..first.len().saturating_sub(1)]);
+        let listed: HashSet<Role> = roles.iter().copied().collect();
+        roles.extend(all.filter(|role| !listed.contains(role)));
         let info = |role| {
             let (file, bytes, _) = document.entry(role)?;
             Some(FileInfo {
@@ -236,11 +290,28 @@ impl Manifest {
                 role,
             })
         };
-        [Role::Tokenizer, Role::Embedding, Role::Head]
-            .into_iter()
-            .chain(first.iter().copied().chain(later).map(Role::Layer))
-            .filter_map(info)
-            .collect()
+        roles.into_iter().filter_map(info).collect()
+    }
+
+    /// Bytes of the weights that a lane of this plan reads for a token: its layers and its head, which may be the embedding. Of an
+    /// embedding that is not the head it looks up a row.
+    pub fn bytes_per_token(&self, plan: &LanePlan) -> u64 {
+        let own_head = match plan.head() {
+            Some(number) => self.document.heads.get(number),
+            None => Some(&self.document.head),
+        };
+        let is_tied = own_head.is_some_and(|head| head.formats.head.is_none());
+        let roles = Role::of_plan(plan).into_iter();
+        roles
+            .filter(|role| *role != Role::Embedding || is_tied)
+            .filter_map(|role| Some(self.document.entry(role)?.1))
+            .sum()
+    }
+
+    /// The layer in whose place a replacement runs.
+    pub fn replaced_layer(&self, replacement: usize) -> Option<usize> {
+        let shard = self.document.replacements.get(replacement)?;
+        Some(shard.layer)
     }
 
     /// What the file of this name holds: layers of equal content share one, any other name has one role or none.
@@ -264,22 +335,22 @@ impl Manifest {
             embedding: document.embedding.formats.embedding,
             head: document.head.formats.head,
             layers: document.layers.iter().map(|layer| layer.formats).collect(),
+            replacements: document.replacements.iter().map(|r| r.formats).collect(),
+            heads: document
+                .heads
+                .iter()
+                .map(|head| head.formats.head)
+                .collect(),
         }
     }
 
     /// Begins to read a file that arrives in chunks.
     ///
     /// # Errors
-    /// The pack has no such layer.
+    /// The pack has no such file.
     pub fn stream(&self, role: Role) -> Result<FileStream, PackError> {
         let Some((file, bytes, sha256)) = self.document.entry(role) else {
-            let layers = self.document.layers.len();
-            let layer = if let Role::Layer(layer) = role {
-                layer
-            } else {
-                layers
-            };
-            return Err(PackError::NoSuchLayer { layer, layers });
+            return Err(self.no_such(role));
         };
         let parts = self.parts(role);
         let sections = parts.iter().flat_map(Part::sections).collect();
@@ -307,6 +378,33 @@ impl Manifest {
         self.read(Role::Layer(layer), bytes)
     }
 
+    /// Verifies and unpacks other weights for a layer.
+    pub fn read_replacement(&self, number: usize, bytes: &[u8]) -> Result<LayerWeights, PackError> {
+        self.read(Role::Replacement(number), bytes)
+    }
+
+    /// Verifies and unpacks another final norm and head.
+    pub fn read_replaced_head(
+        &self,
+        number: usize,
+        bytes: &[u8],
+    ) -> Result<HeadWeights, PackError> {
+        self.read(Role::ReplacedHead(number), bytes)
+    }
+
+    /// Says that the pack has nothing for this role.
+    pub(crate) fn no_such(&self, role: Role) -> PackError {
+        let layers = self.document.layers.len();
+        match role {
+            Role::Layer(layer) => PackError::NoSuchLayer { layer, layers },
+            role => PackError::NoSuchPart { role },
+        }
+    }
+
+    pub(super) fn document(&self) -> &Document {
+        &self.document
+    }
+
     fn read<C: Content>(&self, role: Role, bytes: &[u8]) -> Result<C, PackError> {
         let mut sections = Sections(self.sections(role, bytes)?.into_iter());
         let content = C::read(&self.parts(role), &mut sections);
@@ -329,15 +427,19 @@ impl Manifest {
 
     fn parts(&self, role: Role) -> Vec<Part> {
         let (document, config) = (&self.document, self.config());
-        match role {
-            Role::Tokenizer => Vec::new(),
-            Role::Embedding => Packed::parts(config, document.embedding.formats),
-            Role::Head => HeadWeights::parts(config, document.head.formats),
-            Role::Layer(layer) => match document.layers.get(layer) {
-                Some(shard) => LayerWeights::parts(config, shard.formats),
-                None => Vec::new(),
-            },
-        }
+        let layer = |formats| LayerWeights::parts(config, formats);
+        let head = |formats| HeadWeights::parts(config, formats);
+        let parts = match role {
+            Role::Tokenizer => None,
+            Role::Embedding => Some(Packed::parts(config, document.embedding.formats)),
+            Role::Head => Some(head(document.head.formats)),
+            Role::Layer(at) => document.layers.get(at).map(|shard| layer(shard.formats)),
+            Role::Replacement(at) => {
+                (document.replacements.get(at)).map(|shard| layer(shard.formats))
+            }
+            Role::ReplacedHead(at) => document.heads.get(at).map(|shard| head(shard.formats)),
+        };
+        parts.unwrap_or_default()
     }
 
     /// The one door to a `Manifest`, for what was read and for what is about to be written.
@@ -385,25 +487,8 @@ impl Manifest {
             }
             previous = Some(layer.original);
         }
-        let mut names = BTreeSet::new();
-        for entry in &document.plans {
-            entry.plan(document.layers.len())?;
-            if !names.insert(&entry.name) {
-                return Err(damaged(
-                    "plans",
-                    format!("has two plans named `{}`", entry.name),
-                ));
-            }
-            if entry
-                .cross_entropy
-                .is_some_and(|nats| !nats.is_finite() || nats < 0.0)
-            {
-                return Err(damaged(
-                    "plans",
-                    format!("has a cross-entropy that is none for `{}`", entry.name),
-                ));
-            }
-        }
+        document.check_replacements()?;
+        document.check_plans()?;
         Ok(Self { document })
     }
 }
@@ -415,6 +500,8 @@ impl fmt::Display for Role {
             Self::Embedding => f.write_str("the embedding"),
             Self::Head => f.write_str("the head"),
             Self::Layer(layer) => write!(f, "layer {layer}"),
+            Self::Replacement(number) => write!(f, "replacement {number}"),
+            Self::ReplacedHead(number) => write!(f, "replaced head {number}"),
         }
     }
 }
@@ -440,8 +527,10 @@ pub(super) struct Document {
     pub(super) embedding: Shard<EmbeddingFormats>,
     pub(super) head: Shard<HeadFormats>,
     pub(super) layers: Vec<LayerShard>,
+    pub(super) replacements: Vec<ReplacementShard>,
+    pub(super) heads: Vec<Shard<HeadFormats>>,
     pub(super) plans: Vec<PlanEntry>,
-    pub(super) evaluation: Option<Evaluation>,
+    pub(super) evaluation: Vec<Evaluation>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -462,7 +551,86 @@ pub(super) struct LayerShard {
     pub(super) formats: LayerFormats,
 }
 
+/// A [`Shard`] and the position of the layer in whose place it may run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ReplacementShard {
+    pub(super) layer: usize,
+    pub(super) file: String,
+    pub(super) bytes: u64,
+    pub(super) sha256: String,
+    pub(super) formats: LayerFormats,
+}
+
 impl Document {
+    /// What an entry of `plans` runs.
+    fn plan(&self, entry: &PlanEntry) -> Result<LanePlan, PackError> {
+        let field = || format!("plans.{}", entry.name);
+        let mut replaced = BTreeMap::new();
+        for &number in &entry.replacements {
+            let Some(shard) = self.replacements.get(number) else {
+                let reason = format!(
+                    "runs replacement {number}; there are {}",
+                    self.replacements.len()
+                );
+                return Err(damaged(&field(), reason));
+            };
+            if replaced.insert(shard.layer, number).is_some() {
+                let reason = format!("replaces layer {} twice", shard.layer);
+                return Err(damaged(&field(), reason));
+            }
+        }
+        if let Some(head) = entry.head
+            && head >= self.heads.len()
+        {
+            let reason = format!("runs replaced head {head}; there are {}", self.heads.len());
+            return Err(damaged(&field(), reason));
+        }
+        let layers = entry.plan(self.layers.len())?;
+        Ok(LanePlan::new(layers, replaced, entry.head)?)
+    }
+
+    fn check_replacements(&self) -> Result<(), PackError> {
+        for (number, shard) in self.replacements.iter().enumerate() {
+            let field = format!("replacements[{number}]");
+            check_name(&field, &shard.file, &shard.sha256, "bin")?;
+            let expected = LayerWeights::byte_count(&self.config, shard.formats);
+            check_bytes(&field, shard.bytes, expected)?;
+            if shard.layer >= self.layers.len() {
+                let reason = format!("is for layer {}, which is not there", shard.layer);
+                return Err(damaged(&field, reason));
+            }
+        }
+        for (number, shard) in self.heads.iter().enumerate() {
+            let field = format!("heads[{number}]");
+            check_shard::<HeadWeights, _>(&field, &self.config, shard)?;
+            if shard.formats.head.is_none() && !self.config.tied_head {
+                let reason = "has no head, which only a tied model can do without".into();
+                return Err(damaged(&field, reason));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_plans(&self) -> Result<(), PackError> {
+        let mut names = BTreeSet::new();
+        for entry in &self.plans {
+            self.plan(entry)?;
+            let name = &entry.name;
+            if !names.insert(name) {
+                return Err(damaged("plans", format!("has two plans named `{name}`")));
+            }
+            if !entry.figures.iter().flatten().all(PlanFigures::is_sound) {
+                let reason = format!("has a figure that is none for `{name}`");
+                return Err(damaged("plans", reason));
+            }
+            if entry.figures.len() > self.evaluation.len() {
+                let reason = format!("has more figures than texts for `{name}`");
+                return Err(damaged("plans", reason));
+            }
+        }
+        Ok(())
+    }
+
     /// Name, length and hash of a file.
     fn entry(&self, role: Role) -> Option<(&str, u64, &str)> {
         Some(match role {
@@ -479,6 +647,14 @@ impl Document {
             Role::Head => (&self.head.file, self.head.bytes, &self.head.sha256),
             Role::Layer(layer) => {
                 let shard = self.layers.get(layer)?;
+                (&shard.file, shard.bytes, &shard.sha256)
+            }
+            Role::Replacement(number) => {
+                let shard = self.replacements.get(number)?;
+                (&shard.file, shard.bytes, &shard.sha256)
+            }
+            Role::ReplacedHead(number) => {
+                let shard = self.heads.get(number)?;
                 (&shard.file, shard.bytes, &shard.sha256)
             }
         })

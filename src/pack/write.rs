@@ -103,10 +103,7 @@ pub(super) fn write_parts(
     let config = parts.config();
     let total = config.layers + 2;
     let plans = plans(options, config.layers)?;
-    let mut store = Store {
-        put,
-        written: BTreeSet::new(),
-    };
+    let mut store = Store::new(put, []);
 
     let tokenizer = store.file(texts.tokenizer_json, "json")?;
     progress(0, total);
@@ -149,8 +146,10 @@ pub(super) fn write_parts(
         embedding,
         head,
         layers,
+        replacements: Vec::new(),
+        heads: Vec::new(),
         plans,
-        evaluation: None,
+        evaluation: Vec::new(),
     })?;
     store.put(MANIFEST, manifest.to_json().as_bytes())?;
     Ok(manifest)
@@ -164,27 +163,34 @@ fn plans(options: &PackOptions, layers: usize) -> Result<Vec<PlanEntry>, PackErr
     let mut plans = options.plans.clone();
     let full = LayerPlan::full(layers)?;
     if !plans.iter().any(|entry| entry.name == full.name) {
-        let title = "Full depth".into();
-        plans.insert(
-            0,
-            PlanEntry {
-                name: full.name,
-                title,
-                layers: full.layers,
-                cross_entropy: None,
-            },
-        );
+        let full = PlanEntry::new(full.name, "Full depth", full.layers);
+        plans.insert(0, full);
     }
     Ok(plans)
 }
 
-struct Store<'p> {
+/// Where files go; each is written once.
+pub(super) struct Store<'p> {
     put: &'p mut dyn FnMut(&str, &[u8]) -> io::Result<()>,
     written: BTreeSet<String>,
 }
 
-impl Store<'_> {
-    fn shard<C: Content>(&mut self, content: &C) -> Result<Shard<C::Formats>, PackError> {
+impl<'p> Store<'p> {
+    /// One that takes some files as written.
+    pub(super) fn new(
+        put: &'p mut dyn FnMut(&str, &[u8]) -> io::Result<()>,
+        written: impl IntoIterator<Item = String>,
+    ) -> Self {
+        Self {
+            put,
+            written: written.into_iter().collect(),
+        }
+    }
+
+    pub(super) fn shard<C: Content>(
+        &mut self,
+        content: &C,
+    ) -> Result<Shard<C::Formats>, PackError> {
         let File {
             file,
             bytes,

@@ -1,13 +1,17 @@
 //! A layer plan: which of a checkpoint's layers run, in their order. Full and half depth differ in nothing else.
 
+mod entry;
 mod file;
+mod lane;
 mod prediction;
 mod strategy;
 mod sublayers;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+pub use self::entry::{PlanEntry, PlanFigures};
 pub use self::file::{MAX_PLAN_BYTES, PlanFile, PlannedModel, Removal, Search};
+pub use self::lane::LanePlan;
 pub use self::prediction::Prediction;
 pub use self::strategy::{Strategy, influence, random, similarity, sublayer};
 pub use self::sublayers::SublayerPlan;
@@ -71,6 +75,22 @@ pub enum PlanError {
         plan: String,
         /// The layer.
         layer: usize,
+    },
+    /// Other weights for a layer that does not run.
+    #[error("plan `{plan}`: layer {layer} does not run, so nothing can take its place")]
+    ReplacedInVain {
+        /// Plan name.
+        plan: String,
+        /// The layer.
+        layer: usize,
+    },
+    /// Replaced layers where a plan is to be of the model's own.
+    #[error(
+        "plan `{plan}` runs layers in other weights than the model's own, which a list of layers cannot say; use one that runs the model's own"
+    )]
+    Replaced {
+        /// Plan name.
+        plan: String,
     },
     /// Not a plan file, or a damaged one.
     #[error("plan: this is no plan made by `halfdepth plan` ({reason}); make it again")]
@@ -209,25 +229,5 @@ impl LayerPlan {
     pub fn named(self, name: impl Into<String>) -> Result<Self, PlanError> {
         let n = self.layers.last().map_or(0, |last| last + 1);
         Self::new(name, self.layers, n)
-    }
-}
-
-/// A plan as a pack's manifest lists it; [`PlanEntry::plan`] checks it against the layers there are.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PlanEntry {
-    /// Short, unique in the pack: what `--plan` takes.
-    pub name: String,
-    /// What the page shows.
-    pub title: String,
-    /// Positions in the pack's list of layers.
-    pub layers: Vec<usize>,
-    /// Nats a token on the pack's evaluation text, where measured.
-    pub cross_entropy: Option<f64>,
-}
-
-impl PlanEntry {
-    /// The entry as a plan over `n` layers.
-    pub fn plan(&self, n: usize) -> Result<LayerPlan, PlanError> {
-        LayerPlan::new(self.name.clone(), self.layers.clone(), n)
     }
 }

@@ -2,8 +2,8 @@
 
 use super::{LayerPlan, PlanError};
 
-/// A layer plan some of whose attentions and MLPs add nothing to the stream. Only dense runs know such plans: a pack, a
-/// GGUF file and a Hugging Face folder hold whole layers.
+/// A layer plan some of whose attentions and MLPs add nothing to the stream. Lanes and dense models run it; a pack's manifest, a
+/// GGUF file and a Hugging Face folder name whole layers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SublayerPlan {
     plan: LayerPlan,

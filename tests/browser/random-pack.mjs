@@ -54,6 +54,7 @@ export async function serveRandomPack() {
   }));
   const all = layers.map((_, layer) => layer);
   Object.assign(manifest, {
+    version: 2,
     name: "random weights",
     config: {
       ...manifest.config,
@@ -69,11 +70,13 @@ export async function serveRandomPack() {
     embedding: shard({ embedding: "q4" }, q4(vocabulary, shape.hidden)),
     head: shard({ head: null }, norm),
     layers,
+    replacements: [],
+    heads: [],
     plans: [
-      { name: "full", title: "Full depth", layers: all, cross_entropy: null },
-      { name: "half", title: "Half depth", layers: all.slice(0, 8), cross_entropy: null },
+      { name: "full", title: "Full depth", layers: all, figures: [] },
+      { name: "half", title: "Half depth", layers: all.slice(0, 8), figures: [] },
     ],
-    evaluation: null,
+    evaluation: [],
   });
   // The tokenizer of the pack that ships: its ids are few, but all of them are in the vocabulary.
   const tokenizer = await readFile(new URL(manifest.tokenizer.file, shipped));

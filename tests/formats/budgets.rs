@@ -168,25 +168,34 @@ fn the_embedded_packs_files_and_buffers_have_the_reckoned_bytes() {
     let manifest = Manifest::parse(&manifest).expect("a pack");
     let config = manifest.config();
     let storage = Storage::of_pack("pack", "", manifest.formats());
-    for plan in manifest.plans() {
-        let plan = plan.plan(config.layers).expect("a plan");
-        let budget = Budget::new(config, (&plan).into(), &storage, 512, CacheNumber::F16);
-        let files = manifest.files().into_iter().filter(|file| match file.role {
-            Role::Tokenizer => false,
-            Role::Layer(layer) => plan.layers.contains(&layer),
-            Role::Embedding | Role::Head => true,
+    let size = |role: &Role| {
+        let file = manifest.file(*role).expect("a file");
+        let metadata = std::fs::metadata(folder.join(file));
+        metadata.expect("a file").len()
+    };
+    for entry in manifest.plans() {
+        let plan = manifest.plan(&entry.name).expect("a plan");
+        let budget = Budget::new(
+            config,
+            plan.layers().into(),
+            &storage,
+            512,
+            CacheNumber::F16,
+        );
+        let bytes: u64 = Role::of_plan(&plan).iter().map(size).sum();
+        // A head of a plan's own is in no shape.
+        let head = plan.head().map_or(0, |number| {
+            size(&Role::ReplacedHead(number)) - size(&Role::Head)
         });
-        let bytes: u64 = files
-            .map(|file| {
-                std::fs::metadata(folder.join(file.file))
-                    .expect("a file")
-                    .len()
-            })
-            .sum();
-        assert_eq!(budget.weight_bytes, bytes, "{}", plan.name);
+        assert_eq!(budget.weight_bytes, bytes - head, "{}", entry.name);
     }
+    let files = manifest.files().into_iter();
+    let replaced: u64 = files
+        .filter(|f| matches!(f.role, Role::Replacement(_) | Role::ReplacedHead(_)))
+        .map(|file| file.bytes)
+        .sum();
     let loader = Loader::new(&manifest, &decode::cpu()).expect("a model");
-    let device_bytes = loader.model().weight_bytes() as f64;
+    let device_bytes = (loader.model().weight_bytes() as u64 - replaced) as f64;
     let depth = Depth::layers(config.layers);
     let reckoned = Budget::new(config, depth, &storage, 512, CacheNumber::F16).weight_bytes;
     // Files pad every tensor to 256 bytes, buffers do not.

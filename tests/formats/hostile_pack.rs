@@ -11,6 +11,23 @@ use crate::hostile::MOST_BYTES;
 use crate::memory::peak_bytes;
 use crate::packs::{Stored, pack};
 
+/// Gives the half plan a figure on a text.
+fn figure(manifest: &mut Map<String, Value>, figure: Value) {
+    manifest["evaluation"] = json!([{ "text": "a text", "tokens": 1, "protocol": "none" }]);
+    manifest["plans"][1]["figures"] = json!([figure]);
+}
+
+/// Lists shards of other layers as replacements, (layer, shard) each, and lets the half plan run some of them.
+fn replace(manifest: &mut Map<String, Value>, shards: &[(usize, usize)], run: Value) {
+    let replacements = shards.iter().map(|(layer, shard)| {
+        let mut entry = manifest["layers"][*shard].clone();
+        entry["layer"] = (*layer).into();
+        entry
+    });
+    manifest["replacements"] = replacements.collect();
+    manifest["plans"][1]["replacements"] = run;
+}
+
 #[test]
 fn broken_manifests_are_named() {
     type Row = (&'static str, fn(&mut Map<String, Value>), &'static str);
@@ -27,8 +44,8 @@ fn broken_manifests_are_named() {
         ),
         (
             "a newer version",
-            |m| m["version"] = 2.into(),
-            "format version 2, this program reads version 1; reload the page",
+            |m| m["version"] = 3.into(),
+            "format version 3, this program reads version 2; reload the page",
         ),
         (
             "an older version",
@@ -200,8 +217,90 @@ fn broken_manifests_are_named() {
         ),
         (
             "a negative loss",
-            |m| m["plans"][1]["cross_entropy"] = (-1.0).into(),
-            "a cross-entropy that is none",
+            |m| {
+                figure(
+                    m,
+                    json!({ "cross_entropy": -1.0, "agreement": null, "kl": null }),
+                )
+            },
+            "a figure that is none for `half`",
+        ),
+        (
+            "more agreement than there is",
+            |m| {
+                figure(
+                    m,
+                    json!({ "cross_entropy": 1.0, "agreement": 1.01, "kl": 0.1 }),
+                )
+            },
+            "a figure that is none for `half`",
+        ),
+        (
+            "figures without a text",
+            |m| {
+                let figure = json!({ "cross_entropy": 1.0, "agreement": 0.9, "kl": 0.1 });
+                m["plans"][1]["figures"] = json!([figure]);
+            },
+            "more figures than texts for `half`",
+        ),
+        (
+            "no list of replacements",
+            |m| drop(m.remove("replacements")),
+            "missing field `replacements`",
+        ),
+        (
+            "a replacement for a layer that is not there",
+            |m| replace(m, &[(5, 0)], json!([0])),
+            "`replacements[0]` is for layer 5, which is not there",
+        ),
+        (
+            "a replacement that is not there",
+            |m| replace(m, &[(1, 0)], json!([1])),
+            "`plans.half` runs replacement 1; there are 1",
+        ),
+        (
+            "a layer replaced twice",
+            |m| replace(m, &[(1, 0), (1, 2)], json!([0, 1])),
+            "`plans.half` replaces layer 1 twice",
+        ),
+        (
+            "a replacement for a layer that the plan leaves out",
+            |m| replace(m, &[(3, 0)], json!([0])),
+            "layer 3 does not run, so nothing can take its place",
+        ),
+        (
+            "a replacement of another size",
+            |m| {
+                replace(m, &[(1, 0)], json!([0]));
+                m["replacements"][0]["bytes"] = 1.into();
+            },
+            "`replacements[0]` has 1 bytes; its shape and formats make",
+        ),
+        (
+            "a way out through a replacement",
+            |m| {
+                replace(m, &[(1, 0)], json!([0]));
+                m["replacements"][0]["file"] = "../../etc/passwd".into();
+            },
+            "`replacements[0]` has a file that is not named <sha256>.bin",
+        ),
+        (
+            "a negative replacement",
+            |m| m["plans"][1]["replacements"] = json!([-1]),
+            "the manifest is damaged",
+        ),
+        (
+            "a replaced head that is not there",
+            |m| m["plans"][1]["head"] = 0.into(),
+            "`plans.half` runs replaced head 0; there are 0",
+        ),
+        (
+            "a replaced head of another size",
+            |m| {
+                m["heads"] = json!([m["head"]]);
+                m["heads"][0]["formats"]["head"] = "q8".into();
+            },
+            "`heads[0]` has 256 bytes; its shape and formats make",
         ),
     ];
     let real = stories();
@@ -211,7 +310,7 @@ fn broken_manifests_are_named() {
         largest = largest.max(refused(name, &json, expected));
     }
     let text = |repeated: &str| -> Vec<u8> {
-        let head = br#"{"format":"halfdepth-pack","version":1,"plans":[{"layers":["#;
+        let head = br#"{"format":"halfdepth-pack","version":2,"plans":[{"layers":["#;
         [
             &head[..],
             repeated.repeat((4 << 20) / repeated.len() - 100).as_bytes(),

@@ -6,6 +6,7 @@ mod common;
 mod budgets;
 mod checkpoints;
 mod files;
+mod healed_packs;
 mod hostile;
 mod hostile_gguf;
 mod hostile_pack;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use halfdepth::checkpoint::Checkpoint;
 use halfdepth::pack::{Evaluation, MANIFEST, Manifest, PackOptions, Piece, Role, Source, write};
-use halfdepth::plan::{LayerPlan, PlanEntry};
+use halfdepth::plan::{LayerPlan, PlanEntry, PlanFigures};
 use halfdepth::quant::Format;
 use halfdepth::weights::{FormatChoice, HeadWeights, LayerWeights, embedding_from_checkpoint};
 use safetensors::Dtype;
@@ -34,12 +34,7 @@ pub(crate) fn pack(checkpoint: &Checkpoint, layers: Format, embedding: Format) -
         },
         layers,
         embedding,
-        plans: vec![PlanEntry {
-            name: half.name,
-            title: "Half depth".into(),
-            layers: half.layers,
-            cross_entropy: Some(2.923),
-        }],
+        plans: vec![PlanEntry::new(half.name, "Half depth", half.layers)],
     };
     let (mut files, mut order, mut steps) = (BTreeMap::new(), Vec::new(), Vec::new());
     let mut put = |file: &str, bytes: &[u8]| {
@@ -273,23 +268,41 @@ fn plans_and_measurements_can_be_added() {
     assert_eq!(names(&manifest), ["full", "half"]);
     assert_eq!(
         manifest.plan("half").unwrap(),
-        LayerPlan::simple(12, 6).unwrap()
+        LayerPlan::simple(12, 6).unwrap().into()
     );
-    let entry = |name: &str, layers: &[usize]| PlanEntry {
-        name: name.into(),
-        title: "Best measured".into(),
-        layers: layers.to_vec(),
-        cross_entropy: Some(2.5287930437325397),
-    };
+    let entry = |name: &str, layers: &[usize]| PlanEntry::new(name, "Best measured", layers);
     manifest.set_plan(entry("best", &[0, 1, 11])).unwrap();
     manifest
         .set_plan(entry("half", &[0, 2, 4, 6, 8, 11]))
         .unwrap();
-    manifest.set_evaluation(Some(Evaluation {
-        text: "tinystories".into(),
+    let text = |name: &str| Evaluation {
+        text: name.into(),
         tokens: 2048,
         protocol: "16 windows of 128".into(),
-    }));
+    };
+    let figures = PlanFigures {
+        cross_entropy: 2.5287930437325397,
+        agreement: Some(0.75),
+        kl: Some(0.5),
+    };
+    let texts = vec![text("tinystories"), text("dialogues")];
+    (manifest.set_evaluation(texts.clone(), vec![vec![figures; 2]; 3])).unwrap();
+    assert_eq!(manifest.evaluation(), texts);
+    assert_eq!(
+        manifest.plans()[2].cross_entropy(),
+        Some(2.5287930437325397)
+    );
+    // As many as there are plans, and no more than there are texts.
+    assert!(
+        manifest
+            .set_evaluation(texts.clone(), vec![vec![figures; 2]; 2])
+            .is_err()
+    );
+    assert!(
+        manifest
+            .set_evaluation(texts, vec![vec![figures; 3]; 3])
+            .is_err()
+    );
     assert_eq!(names(&manifest), ["full", "half", "best"]);
     assert_eq!(
         Manifest::parse(manifest.to_json().as_bytes()).unwrap(),

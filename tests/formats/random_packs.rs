@@ -91,6 +91,7 @@ fn a_random_pack_runs_and_its_logits_are_finite_and_differ() {
                     Role::Layer(layer) => {
                         builder.layer(layer, manifest.read_layer(layer, bytes).expect("whole"))
                     }
+                    role => panic!("{role} in a random pack"),
                 }
                 .expect("of the right shape");
             }

@@ -144,7 +144,7 @@ fn plan(
         }
         (None, Some(name)) => match plan_file(name, config)? {
             Some(file) => file.whole_layers()?,
-            None => model.plan(name)?,
+            None => model.plan(name)?.unreplaced()?,
         },
         (None, None) => bail!("give --pruned or --plan"),
     };

@@ -29,7 +29,7 @@ pub(crate) struct Args {
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let mut loaded = args.model.load()?;
-    let plan = loaded.lane.plan();
+    let plan = loaded.lane.plan().layers();
     let (layers, of) = (plan.layers.len(), loaded.lane.model().config().layers);
     eprintln!(
         "{} on {}: {layers} of {of} layers. An empty line ends.",

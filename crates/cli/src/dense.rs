@@ -9,7 +9,7 @@ use halfdepth::decode::Device;
 use halfdepth::dense::{DenseSource, PackSource};
 use halfdepth::model::Llama;
 use halfdepth::pack::{Manifest, PackError, Role};
-use halfdepth::plan::LayerPlan;
+use halfdepth::plan::{LanePlan, LayerPlan};
 use halfdepth::scan::ScannedModel;
 use halfdepth::tokenizer::Tokenizer;
 use sha2::{Digest, Sha256};
@@ -95,18 +95,35 @@ impl Model {
         }
     }
 
+    /// The weights that a plan runs, where some are not the model's own.
+    pub(crate) fn replaced(&self, plan: &LanePlan) -> Result<Option<Box<dyn DenseSource + '_>>> {
+        match &self.weights {
+            Weights::Pack { source, .. } if !plan.is_unreplaced() => {
+                Ok(Some(Box::new(source.under(plan)?)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Of the files that a plan runs where some are not the model's own; else [`Model::sha256`].
+    pub(crate) fn sha256_under(&self, plan: &LanePlan) -> String {
+        match &self.weights {
+            Weights::Pack { manifest, .. } if !plan.is_unreplaced() => {
+                names_sha256(manifest, Role::of_plan(plan))
+            }
+            _ => self.sha256(),
+        }
+    }
+
     /// Of the weight files; of a pack, of its files' hashes. Reads all of a checkpoint.
     pub(crate) fn sha256(&self) -> String {
         match &self.weights {
             Weights::Checkpoint(checkpoint) => checkpoint.sha256(),
             Weights::Pack { manifest, .. } => {
-                // Names are hashes, so a name stands for its file; plans, which may be added later, change no weight.
-                let mut hash = Sha256::new();
+                // Plans, which may be added later, change no weight.
                 let layers = (0..manifest.config().layers).map(Role::Layer);
-                for role in [Role::Embedding, Role::Head].into_iter().chain(layers) {
-                    hash.update(manifest.file(role).unwrap_or_default());
-                }
-                hex(&hash.finalize())
+                let ends = [Role::Embedding, Role::Head].into_iter();
+                names_sha256(manifest, ends.chain(layers))
             }
         }
     }
@@ -137,12 +154,12 @@ impl Model {
     }
 
     /// A plan by name: of a pack, those it lists; of a checkpoint, `full` and `half`.
-    pub(crate) fn plan(&self, name: &str) -> Result<LayerPlan> {
+    pub(crate) fn plan(&self, name: &str) -> Result<LanePlan> {
         let layers = self.source().config().layers;
         match (&self.weights, name) {
             (Weights::Pack { manifest, .. }, name) => Ok(manifest.plan(name)?),
-            (_, "full") => Ok(LayerPlan::full(layers)?),
-            (_, "half") => Ok(LayerPlan::simple(layers, layers / 2)?),
+            (_, "full") => Ok(LayerPlan::full(layers)?.into()),
+            (_, "half") => Ok(LayerPlan::simple(layers, layers / 2)?.into()),
             _ => bail!(
                 "a checkpoint has the plans `full` and `half`; name a file that `halfdepth plan` wrote, or leave layers out by number with --drop"
             ),
@@ -153,7 +170,7 @@ impl Model {
     pub(crate) fn layer_plan(&self, name: &str) -> Result<LayerPlan> {
         match plan_file(name, self.source().config())? {
             Some(file) => Ok(file.whole_layers()?),
-            None => self.plan(name),
+            None => Ok(self.plan(name)?.unreplaced()?),
         }
     }
 
@@ -166,6 +183,15 @@ impl Model {
             } => Ok(from_pack(folder, manifest, device)?.0),
         }
     }
+}
+
+/// Names are hashes, so a name stands for its file.
+fn names_sha256(manifest: &Manifest, roles: impl IntoIterator<Item = Role>) -> String {
+    let mut hash = Sha256::new();
+    for role in roles {
+        hash.update(manifest.file(role).unwrap_or_default());
+    }
+    hex(&hash.finalize())
 }
 
 /// What tells one tokenizer from another: models of equal weights may read texts in other ways.

@@ -101,7 +101,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             break step.finish;
         }
     };
-    let plan = loaded.lane.plan();
+    let plan = loaded.lane.plan().layers();
     if !args.json {
         writeln!(stdout)?;
         return Ok(());

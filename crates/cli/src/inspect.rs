@@ -96,9 +96,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         );
         for plan in manifest.plans() {
             let loss = plan
-                .cross_entropy
+                .cross_entropy()
                 .map_or_else(|| "not measured".to_string(), |ce| format!("{ce:.4} nats"));
-            println!("  plan {}: layers {:?}, {loss}", plan.name, plan.layers);
+            let replaced = match manifest.plan(&plan.name)?.replaced().len() {
+                0 => String::new(),
+                some => format!(", {some} in weights of their own"),
+            };
+            println!(
+                "  plan {}: layers {:?}{replaced}, {loss}",
+                plan.name, plan.layers
+            );
         }
     }
     Ok(())

@@ -14,7 +14,7 @@ use halfdepth::decode::{self, Device, GpuInfo, Lane, LaneOptions};
 use halfdepth::kernels::Variant;
 use halfdepth::model::{Llama, LlamaBuilder, Loader};
 use halfdepth::pack::Manifest;
-use halfdepth::plan::{LayerPlan, MAX_PLAN_BYTES, PlanFile};
+use halfdepth::plan::{LanePlan, LayerPlan, MAX_PLAN_BYTES, PlanFile};
 use halfdepth::quant::Format;
 use halfdepth::tokenizer::Tokenizer;
 use halfdepth::weights::{FormatChoice, HeadWeights, LayerWeights, embedding_from_checkpoint};
@@ -116,7 +116,7 @@ impl ModelArgs {
         };
         tokenizer.fits(model.config().vocab_size)?;
         let plan = match healed {
-            Some(plan) => plan,
+            Some(plan) => plan.into(),
             None => self.choose_plan(&source, model.config())?,
         };
         let options = LaneOptions {
@@ -153,19 +153,19 @@ impl ModelArgs {
         }
     }
 
-    fn choose_plan(&self, source: &Source, config: &LlamaConfig) -> Result<LayerPlan> {
+    fn choose_plan(&self, source: &Source, config: &LlamaConfig) -> Result<LanePlan> {
         let layers = config.layers;
         if !self.drop.is_empty() {
-            return Ok(LayerPlan::without(layers, &self.drop)?);
+            return Ok(LayerPlan::without(layers, &self.drop)?.into());
         }
         let name = self.plan.as_deref().unwrap_or("full");
         if let Some(file) = plan_file(name, config)? {
-            return Ok(file.whole_layers()?);
+            return Ok(file.plan()?.into());
         }
         match (source, name) {
             (Source::Pack(_, manifest), name) => Ok(manifest.plan(name)?),
-            (_, "full") => Ok(LayerPlan::full(layers)?),
-            (_, "half") => Ok(LayerPlan::simple(layers, layers / 2)?),
+            (_, "full") => Ok(LayerPlan::full(layers)?.into()),
+            (_, "half") => Ok(LayerPlan::simple(layers, layers / 2)?.into()),
             _ => bail!(
                 "a checkpoint has the plans `full` and `half`; name a file that `halfdepth plan` wrote, or leave layers out by number with --drop"
             ),

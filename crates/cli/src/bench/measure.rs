@@ -10,8 +10,8 @@ use halfdepth::decode::{
     Device, GpuInfo, Lane, LaneOptions, LaneStats, Turn, TurnRequest, read_bandwidth,
 };
 use halfdepth::kernels::Variant;
-use halfdepth::pack::{Manifest, Role};
-use halfdepth::plan::LayerPlan;
+use halfdepth::pack::Manifest;
+use halfdepth::plan::LanePlan;
 use halfdepth::tokenizer::Tokenizer;
 use pollster::block_on;
 
@@ -41,7 +41,7 @@ impl<'m> Bench<'m> {
         device: DeviceChoice,
         variant: Option<Variant>,
     ) -> Result<Self> {
-        let plans: Vec<LayerPlan> = plans
+        let plans: Vec<LanePlan> = plans
             .iter()
             .map(|name| manifest.plan(name))
             .collect::<Result<_, _>>()?;
@@ -110,7 +110,7 @@ impl<'m> Bench<'m> {
                 tokens_per_second: of(&read, (lane, *prompt), |s| s.prefill_tokens_per_second),
                 time_to_first_token_ms: of(&read, (lane, *prompt), |s| s.time_to_first_token_ms),
             });
-            let plan = self.lanes[lane].0.plan();
+            let plan = self.lanes[lane].0.plan().layers();
             plans.push(PlanReport {
                 plan: plan.name.clone(),
                 layers: plan.layers.len(),
@@ -226,28 +226,16 @@ impl<'m> Bench<'m> {
     fn speed(&self, samples: &Samples, lane: usize, context: usize, tokens: usize) -> (f64, u64) {
         let speed = of(samples, (lane, context), |s| s.decode_tokens_per_second);
         let config = self.manifest.config();
-        let layers = self.lanes[lane].0.plan().layers.len() as u64;
+        let layers = self.lanes[lane].0.plan().layers().layers.len() as u64;
         let words = self.variant.cache.words(config.kv_rows()) as u64;
         let position_bytes = 2 * layers * 4 * words; // keys and values
         let positions = (context + tokens / 2) as u64;
         (speed, self.weight_bytes(lane) + positions * position_bytes)
     }
 
-    /// Bytes of the weights that one token reads: the plan's layers, and the head, which may be the embedding.
+    /// Bytes of the weights that one token reads.
     fn weight_bytes(&self, lane: usize) -> u64 {
-        let layers = &self.lanes[lane].0.plan().layers;
-        let tied = self.manifest.config().tied_head;
-        let is_read = |role| match role {
-            Role::Tokenizer => false,
-            Role::Embedding => tied,
-            Role::Head => true,
-            Role::Layer(layer) => layers.contains(&layer),
-        };
-        let files = self.manifest.files().into_iter();
-        files
-            .filter(|file| is_read(file.role))
-            .map(|file| file.bytes)
-            .sum()
+        self.manifest.bytes_per_token(self.lanes[lane].0.plan())
     }
 }
 

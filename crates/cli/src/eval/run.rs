@@ -10,7 +10,7 @@ use halfdepth::eval::{
     REPORT_VERSION, StateKey, TaskReport, Writer, summarise, warnings,
 };
 use halfdepth::heal::Healed;
-use halfdepth::plan::{LayerPlan, SublayerPlan};
+use halfdepth::plan::{LanePlan, LayerPlan, SublayerPlan};
 use halfdepth::tokenizer::Tokenizer;
 use pollster::block_on;
 use serde_json::json;
@@ -44,10 +44,11 @@ pub(super) fn measure(args: &Args, jobs: &[Job]) -> Result<Option<EvalReport>> {
         .as_ref()
         .map(|healing| Healed::new(model.source(), healing));
     let overlay = overlay.transpose()?;
-    let plan = match &healing {
+    let chosen = match &healing {
         Some(healing) => healing.record.plan()?.into(),
         None => plan(args, &model)?,
     };
+    let plan = chosen.sublayers();
     let mut works = Vec::new();
     for job in jobs {
         let items = data::items(args, job, &tokenizer)
@@ -56,16 +57,20 @@ pub(super) fn measure(args: &Args, jobs: &[Job]) -> Result<Option<EvalReport>> {
     }
     let (device, gpu) = args.device.open()?;
     if args.conduct.dry_run {
-        say_what_would_be_done(args, &works, &plan, &gpu)?;
+        say_what_would_be_done(args, &works, plan, &gpu)?;
         return Ok(None);
     }
-    let sha256 = model.sha256();
+    let sha256 = model.sha256_under(&chosen);
     let reference = Reference::open(args, &model)?;
-    let (dense, other) = load(&model, overlay.as_ref(), &plan, &reference, &works, &device)?;
+    let replaced = model.replaced(&chosen)?;
+    let other_weights = match &overlay {
+        Some(healed) => Some(healed as &dyn DenseSource),
+        None => replaced.as_deref(),
+    };
+    let (dense, other) = load(&model, other_weights, plan, &reference, &works, &device)?;
     // A lane runs what a file holds; a healing is laid over it in f32.
-    let by_lane = writes(&works) && plan.is_whole_layers() && healing.is_none();
-    let mut lane = match by_lane {
-        true => Some(model.lane(plan.layers().clone(), &device, gpu.variant())?),
+    let mut lane = match writes(&works) && healing.is_none() {
+        true => Some(model.lane(chosen.clone(), &device, gpu.variant())?),
         false => None,
     };
     let key = Key {
@@ -73,7 +78,7 @@ pub(super) fn measure(args: &Args, jobs: &[Job]) -> Result<Option<EvalReport>> {
         reference: &reference.sha256,
         healing: healing.as_ref().map_or("", |h| h.record.tensors_sha256()),
         tokenizer: &tokenizer,
-        plan: &plan,
+        plan,
         gpu: &gpu,
     };
     let folder = args.state.clone().map_or_else(default_folder, Ok)?;
@@ -106,7 +111,7 @@ pub(super) fn measure(args: &Args, jobs: &[Job]) -> Result<Option<EvalReport>> {
             vocab_size: dense.config().vocab_size,
             context: dense.config().context,
         },
-        plan: note(&plan),
+        plan: note(plan),
         healing: healing.as_ref().map(|healing| healing.record.note()),
         reference: reference.name(&model),
         device: gpu.name,
@@ -117,32 +122,35 @@ pub(super) fn measure(args: &Args, jobs: &[Job]) -> Result<Option<EvalReport>> {
     }))
 }
 
-/// What is measured, and what `compare` compares it with: another model, or this one whole and unhealed.
+/// What is measured, in other weights than the model's own where they are given, and what `compare` compares it with: another
+/// model, or this one whole and unhealed.
 fn load<'m>(
     model: &'m Model,
-    overlay: Option<&'m Healed<'m>>,
+    other_weights: Option<&'m dyn DenseSource>,
     plan: &SublayerPlan,
     reference: &'m Reference,
     works: &[Work],
     device: &Device,
 ) -> Result<(Dense<'m>, Option<Dense<'m>>)> {
     let full = LayerPlan::full(model.source().config().layers)?;
-    let is_full = plan.is_whole_layers() && plan.layers().layers == full.layers;
+    let is_full = other_weights.is_none()
+        && plan.is_whole_layers()
+        && plan.layers().layers == full.layers;
     let compares = works.iter().any(|work| {
         matches!(
             work.job,
             Job::Text(halfdepth::eval::TextMeasure::Compare, _)
         )
     });
-    let source: &dyn DenseSource = overlay.map_or(model.source(), |healed| healed);
+    let source = other_weights.unwrap_or(model.source());
     let own_reference = compares && reference.model.is_none() && !is_full;
     let bar = progress(full.layers.len() + 1, "loading");
     let mut set = |done: usize, _: usize| bar.set_position(done as u64);
     let (dense, whole) = match own_reference {
         true => {
             let whole = Dense::load(model.source(), full, device, &mut set)?;
-            let dense = match overlay {
-                Some(healed) => Dense::load(healed, plan.clone(), device, &mut set)?,
+            let dense = match other_weights {
+                Some(source) => Dense::load(source, plan.clone(), device, &mut set)?,
                 None => whole.with_plan(plan.clone())?,
             };
             (dense, Some(whole))
@@ -269,16 +277,16 @@ fn task_report(
     })
 }
 
-fn plan(args: &Args, model: &Model) -> Result<SublayerPlan> {
+fn plan(args: &Args, model: &Model) -> Result<LanePlan> {
     let layers = model.source().config().layers;
     if !args.drop.is_empty() {
         return Ok(LayerPlan::without(layers, &args.drop)?.into());
     }
     let name = args.plan.as_deref().unwrap_or("full");
     if let Some(file) = plan_file(name, model.source().config())? {
-        return Ok(file.plan()?);
+        return Ok(file.plan()?.into());
     }
-    Ok(model.plan(name)?.into())
+    model.plan(name)
 }
 
 fn note(plan: &SublayerPlan) -> PlanNote {
@@ -337,7 +345,7 @@ impl Model {
     /// A lane for writing, as exact as the model's file: a checkpoint in f32, a pack as it is packed.
     fn lane(
         &self,
-        plan: LayerPlan,
+        plan: LanePlan,
         device: &halfdepth::decode::Device,
         variant: halfdepth::kernels::Variant,
     ) -> Result<Lane> {

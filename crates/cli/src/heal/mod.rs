@@ -206,7 +206,7 @@ fn plan(args: &Args, model: &Model, hashes: &[String]) -> Result<LayerPlan> {
             }
             file.whole_layers()?
         }
-        None if args.drop.is_empty() => model.plan(&args.plan)?,
+        None if args.drop.is_empty() => model.plan(&args.plan)?.unreplaced()?,
         None => LayerPlan::without(config.layers, &args.drop)?,
     };
     if plan.layers.len() == config.layers {

@@ -370,7 +370,7 @@ fn choose(
                 )?,
                 Some(file),
             ),
-            (None, Some(manifest)) => (manifest.plan(name)?, None),
+            (None, Some(manifest)) => (manifest.plan(name)?.unreplaced()?, None),
             (None, None) if name == "half" => (LayerPlan::simple(layers, layers / 2)?, None),
             (None, None) => bail!(
                 "there is no plan `{name}`: name a file that `halfdepth plan` wrote (it ends in .json), `half`, or give layers with --drop or --layers"
@@ -435,17 +435,12 @@ fn add_plan(args: &Args, folder: &Path, mut manifest: Manifest) -> Result<Value>
     }
     let replaces = manifest.plans().iter().any(|known| known.name == plan.name);
     let title = format!("{} of {layers} layers", plan.layers.len());
-    manifest.set_plan(PlanEntry {
-        name: plan.name.clone(),
-        title,
-        layers: plan.layers.clone(),
-        cross_entropy: None,
-    })?;
+    manifest.set_plan(PlanEntry::new(&plan.name, title, plan.layers.clone()))?;
     let path = folder.join("manifest.json");
     if !args.conduct.dry_run {
         write_whole(&path, manifest.to_json().as_bytes())?;
         let written = Manifest::parse(open::map(&path)?)?;
-        if written.plan(&plan.name)? != plan {
+        if written.plan(&plan.name)? != plan.clone().into() {
             bail!("{} does not hold the plan that was written", path.display());
         }
     }
