@@ -12,14 +12,29 @@ export interface PlanInfo {
   name: string;
   title: string;
   layers: number[];
-  crossEntropy: number | null;
+  replaced: number[] /* of these, layers that run in weights of their own: a healed plan's */;
+  crossEntropy: number | null /* nats a token on the first text of PackInfo.evaluation */;
+  figures: (PlanFigures | null)[] /* on each text of PackInfo.evaluation */;
+  weightBytesPerToken: number /* weights that a lane reads for a token */;
 }
+export interface PlanFigures {
+  crossEntropy: number /* nats a token */;
+  agreement: number | null /* share of predictions whose likeliest token is full depth's */;
+  kl: number | null /* nats a token, from full depth */;
+}
+export interface EvaluationText {
+  text: string;
+  tokens: number;
+  protocol: string;
+}
+export type FileRole =
+  "tokenizer" | "embedding" | "head" | "layer" | "replacement" | "replaced-head";
 export interface FileInfo {
   file: string;
   bytes: number;
   sha256: string;
-  role: "tokenizer" | "embedding" | "head" | "layer";
-  layer: number | null;
+  role: FileRole;
+  layer: number | null /* that it is, or stands in for */;
 }
 export interface PackInfo {
   name: string;
@@ -33,6 +48,7 @@ export interface PackInfo {
   tiedHead: boolean /* the head is the embedding */;
   cacheBytesPerPosition: number /* keys and values of one position in one layer */;
   plans: PlanInfo[];
+  evaluation: EvaluationText[];
   files: FileInfo[];
   chat: boolean; /* has a chat template */
 }

@@ -74,7 +74,18 @@ const PLAN = v.object({
   name: v.string(),
   title: v.string(),
   layers: v.array(index),
+  replaced: v.array(index),
   crossEntropy: v.nullable(amount),
+  figures: v.array(
+    v.nullable(
+      v.object({
+        crossEntropy: amount,
+        agreement: v.nullable(amount),
+        kl: v.nullable(amount),
+      }),
+    ),
+  ),
+  weightBytesPerToken: amount,
 });
 
 const ANSWER = v.pipe(

@@ -3,6 +3,7 @@
 // result or one error under the same number. `abort` names the call to end; the worker still answers it, with "Aborted".
 import type {
   Adapter,
+  FileRole,
   Memory,
   PackInfo,
   ReadBandwidth,
@@ -48,7 +49,7 @@ export type LoadStage =
 
 export interface FilesProgress {
   /** What the file at hand holds, as the pack says it. */
-  role: "tokenizer" | "embedding" | "head" | "layer";
+  role: FileRole;
   layer: number | null;
   /** Files that are in, of all. */
   filesDone: number;

@@ -2,7 +2,7 @@
 import * as format from "./format";
 import type { Adapter, PackInfo, PlanInfo } from "./engine";
 import type { ErrorName, FilesProgress, Opened } from "./protocol";
-import type { Answer, Comparison } from "./turns";
+import type { Answer, Comparison, LaneIndex } from "./turns";
 import type { NumberField, Settings } from "./settings";
 
 const KEPT_WORDS = { half: "Half the layers", all: "All the layers" };
@@ -28,7 +28,8 @@ export const strings = {
     copied: "Copied",
     copyFailed: "Not copied",
     copyLabel: (title: string) => `Copy the answer of: ${title}`,
-    plan: "Layers of the second lane",
+    plan: (lane: LaneIndex) => `Layers of the ${lane === 0 ? "first" : "second"} lane`,
+    healed: (part: string) => `${part}, healed`,
     planOption: ({ title, layers, crossEntropy }: PlanInfo) =>
       `${title} (${layers.length} layers${crossEntropy === null ? "" : `, loss ${crossEntropy.toFixed(2)}`})`,
   },
@@ -203,6 +204,8 @@ export const strings = {
         embedding: "Fetching the embedding",
         head: "Fetching the output head",
         layer: `Fetching layer ${(layer ?? 0) + 1}`,
+        replacement: `Fetching layer ${(layer ?? 0) + 1}, healed`,
+        "replaced-head": "Fetching the healed output head",
       };
       return parts[role];
     },

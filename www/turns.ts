@@ -246,14 +246,14 @@ export function replayMs(exchange: Exchange): number {
 export interface ChosenPlans {
   first: PlanInfo;
   second: PlanInfo;
-  /** What the second lane may run. */
+  /** What either lane may run. */
   choices: readonly PlanInfo[];
   /** Names that were asked for and that the pack lacks. */
   unknown: readonly string[];
 }
 
-/** The first lane runs the plan that was asked for first, else all layers; the second the one that was asked for second,
- * else the one with the least measured loss, else the first of the others. */
+/** The first lane runs the plan that was asked for first, else all layers; the second the one that was asked for second, else,
+ * healed ones before the others, the one with the least measured loss, else the first of the others. */
 export function choosePlans(
   plans: readonly PlanInfo[],
   asked: readonly string[] = [],
@@ -262,15 +262,23 @@ export function choosePlans(
   const [full] = [...plans].sort((a, b) => b.layers.length - a.layers.length);
   const first = named(asked[0]) ?? full;
   if (first === undefined) return null;
-  const loss = (plan: PlanInfo) => plan.crossEntropy ?? Infinity;
   const others = plans.filter((plan) => plan !== first);
-  others.sort((a, b) => (loss(a) === loss(b) ? 0 : loss(a) - loss(b)));
-  const least = others.find((plan) => plan !== full) ?? others[0];
+  const unhealed = (plan: PlanInfo) => (plan.replaced.length === 0 ? 1 : 0);
+  const loss = (plan: PlanInfo) => plan.crossEntropy ?? Infinity;
+  const ranked = others
+    .filter((plan) => plan !== full)
+    .sort((a, b) => unhealed(a) - unhealed(b) || (loss(a) === loss(b) ? 0 : loss(a) - loss(b)));
   const unknown = asked.filter((name) => named(name) === undefined);
+  const second = others.find((plan) => plan.name === asked[1]) ?? ranked[0] ?? others[0] ?? first;
   // A pack with one plan compares it with itself: dull, but true.
-  if (least === undefined) return { first, second: first, choices: [first], unknown };
-  const second = others.find((plan) => plan.name === asked[1]) ?? least;
-  return { first, second, choices: others, unknown };
+  return { first, second, choices: plans, unknown };
+}
+
+/** The plans to ask for when a lane is to run another: chosen for the one what the other runs, they change places. */
+export function withPlan(plans: Plans, lane: LaneIndex, chosen: string): [string, string] {
+  const [first, second] = [plans[0].name, plans[1].name];
+  if (lane === 0) return [chosen, chosen === second ? first : second];
+  return [chosen === first ? second : first, chosen];
 }
 
 function blank(plan: PlanInfo): Answer {

@@ -121,7 +121,10 @@ test("what a model says never becomes markup, script or a request, half said or 
   await expect(page.getByRole("heading", { level: 1 })).toBeVisible();
   for (const attack of ATTACKS) {
     const shown = await page.evaluate(async (text) => {
-      const plan = { name: "p", title: text, layers: [0], crossEntropy: null };
+      const plan = {
+        ...{ name: "p", title: text, layers: [0], replaced: [], crossEntropy: null },
+        ...{ figures: [], weightBytesPerToken: 1 },
+      };
       const make = (part: string): Answer => ({
         ...{ plan, state: "running", finish: null, text: part, tokens: [], pieces: [] },
         ...{ started: null, stats: null, error: { name: "ContextFull", message: text } },

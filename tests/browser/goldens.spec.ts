@@ -16,7 +16,9 @@ interface Golden {
   cases: { plan: string; prompt: string; ids: number[]; margins: number[] }[];
 }
 
-for (const pack of ["stories260K", "TinyStories-656K", "halfdepth-stories-12L", "shipped"]) {
+const PACKS = ["stories260K", "TinyStories-656K", "halfdepth-stories-12L", "healed", "shipped"];
+
+for (const pack of PACKS) {
   test(`${pack}: the browser picks what the CPU backend picks`, async ({ page }) => {
     const golden = JSON.parse(readFileSync(`${folder}/${pack}/golden.json`, "utf8")) as Golden;
     const served = pack === "shipped" ? undefined : await serve(`${folder}/${pack}`);
@@ -24,6 +26,15 @@ for (const pack of ["stories260K", "TinyStories-656K", "halfdepth-stories-12L", 
       await page.goto(served === undefined ? "./" : `./?model=${encodeURIComponent(served.url)}`);
       await idle(page);
       await setLongest(page);
+      if (pack === "healed") {
+        // It is what the second lane runs unless another is asked for.
+        const head = page.locator("hd-lane-head[data-lane='1']");
+        await expect(head.getByRole("heading")).toHaveText(
+          strings.lane.healed(strings.lane.part(6, 12)),
+        );
+        const choices = page.getByLabel(strings.lane.plan(0)).locator("option");
+        await expect(choices).toHaveCount(3);
+      }
       let compared = 0;
       let nearTies = 0;
       for (const prompt of new Set(golden.cases.map((each) => each.prompt))) {
@@ -51,6 +62,35 @@ for (const pack of ["stories260K", "TinyStories-656K", "halfdepth-stories-12L", 
     }
   });
 }
+
+test("either lane runs any plan of the pack: the unhealed half beside the healed one", async ({
+  page,
+}) => {
+  const golden = JSON.parse(readFileSync(`${folder}/healed/golden.json`, "utf8")) as Golden;
+  const served = await serve(`${folder}/healed`);
+  try {
+    await page.goto(`./?model=${encodeURIComponent(served.url)}`);
+    await idle(page);
+    await setLongest(page);
+    await page.getByLabel(strings.lane.plan(0)).selectOption("half");
+    const [first] = golden.cases;
+    if (first === undefined) throw new Error("no prompt");
+    const { lanes, memory } = await ask(page, first.prompt);
+    expect(lanes.map(({ plan }) => plan)).toEqual(["half", "healed"]);
+    for (const { plan, tokens } of lanes) {
+      const expected = golden.cases.find(
+        (each) => each.plan === plan && each.prompt === first.prompt,
+      );
+      if (expected === undefined) throw new Error(`no reference for ${plan}`);
+      const parted = firstDifference(tokens, expected.ids, golden.endTokens);
+      if (parted !== null) expect(expected.margins[parted]).toBeLessThan(golden.nearTie);
+    }
+    // Full, healed and half: three lanes over one set of weights.
+    expect(memory.laneBytes).toHaveLength(3);
+  } finally {
+    served.process.kill();
+  }
+});
 
 /** The first step at which the two part; an answer may end where the reference picks an end token. */
 function firstDifference(

@@ -3,13 +3,21 @@ import type { PlanInfo } from "../../www/engine";
 import { DEFAULT_SETTINGS, type Settings } from "../../www/settings";
 import type { Answer, Exchange } from "../../www/turns";
 
-export const FULL: PlanInfo = {
-  name: "full",
-  title: "Full",
-  layers: [0, 1, 2, 3],
-  crossEntropy: 2,
-};
-export const HALF: PlanInfo = { name: "half", title: "Half", layers: [0, 3], crossEntropy: 3 };
+/** A plan in the model's own weights, measured on one text. */
+export function planOf(name: string, layers: number[], crossEntropy: number | null): PlanInfo {
+  return {
+    name,
+    title: name,
+    layers,
+    replaced: [],
+    crossEntropy,
+    figures: crossEntropy === null ? [null] : [{ crossEntropy, agreement: null, kl: null }],
+    weightBytesPerToken: 1000 * layers.length,
+  };
+}
+
+export const FULL: PlanInfo = { ...planOf("full", [0, 1, 2, 3], 2), title: "Full" };
+export const HALF: PlanInfo = { ...planOf("half", [0, 3], 3), title: "Half" };
 
 export function answerOf(plan: PlanInfo, text: string, part: Partial<Answer> = {}): Answer {
   return {

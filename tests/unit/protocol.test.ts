@@ -58,7 +58,10 @@ class ScriptedEngine {
       name,
       title: name,
       layers,
+      replaced: [],
       crossEntropy: null,
+      figures: [],
+      weightBytesPerToken: 5,
     });
     return {
       name: "scripted",
@@ -72,6 +75,7 @@ class ScriptedEngine {
       tiedHead: true,
       cacheBytesPerPosition: 64,
       plans: [plan("half", [0]), plan("full", [0, 1])],
+      evaluation: [],
       files: [{ file: "a.bin", bytes: 3, sha256: "a", role: "layer", layer: 0 }],
       chat: false,
     };

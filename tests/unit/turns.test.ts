@@ -12,10 +12,10 @@ import {
   type Exchange,
   type Plans,
   type Talker,
+  withPlan,
 } from "../../www/turns";
+import { FULL, HALF, planOf } from "./exchanges";
 
-const FULL: PlanInfo = { name: "full", title: "Full", layers: [0, 1, 2, 3], crossEntropy: 2 };
-const HALF: PlanInfo = { name: "half", title: "Half", layers: [0, 3], crossEntropy: 3 };
 const PLANS: Plans = [FULL, HALF];
 
 function step(text: string, finish: Finish | null, timesMs: number[], total = 10): TurnEvent {
@@ -264,11 +264,14 @@ describe("replay", () => {
 });
 
 describe("choice of plans", () => {
-  const other: PlanInfo = { name: "other", title: "Other", layers: [0, 1], crossEntropy: 2.5 };
-  const unmeasured: PlanInfo = { ...other, name: "unmeasured", crossEntropy: null };
+  const other = planOf("other", [0, 1], 2.5);
+  const unmeasured = planOf("unmeasured", [0, 1], null);
+  const healed: PlanInfo = { ...planOf("healed", [0, 3], 2.7), replaced: [3] };
 
   test.each<[string, PlanInfo[], string[], [string, string] | null, string[]]>([
     ["the least loss leads", [HALF, other, FULL], [], ["full", "other"], []],
+    ["a healed half leads", [HALF, other, healed, FULL], [], ["full", "healed"], []],
+    ["asked for before healed", [HALF, healed, FULL], ["full", "half"], ["full", "half"], []],
     ["what was asked for leads", [HALF, other, FULL], ["full", "half"], ["full", "half"], []],
     ["two halves", [HALF, other, FULL], ["half", "other"], ["half", "other"], []],
     ["the full model may be second", [HALF, other, FULL], ["half", "full"], ["half", "full"], []],
@@ -282,6 +285,15 @@ describe("choice of plans", () => {
     const chosen = choosePlans(plans, asked);
     expect(chosen && [chosen.first.name, chosen.second.name]).toEqual(expected);
     expect(chosen?.unknown ?? []).toEqual(unknown);
+  });
+
+  test.each<[string, 0 | 1, string, [string, string]]>([
+    ["another for the first", 0, "other", ["other", "half"]],
+    ["another for the second", 1, "other", ["full", "other"]],
+    ["the other lane's for the first", 0, "half", ["half", "full"]],
+    ["the other lane's for the second", 1, "full", ["half", "full"]],
+  ])("%s", (_, lane, plan, expected) => {
+    expect(withPlan([FULL, HALF], lane, plan)).toEqual(expected);
   });
 });
 

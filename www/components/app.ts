@@ -17,6 +17,7 @@ import {
   compare,
   Conversation,
   LANES,
+  withPlan,
   type Change,
   type Exchange,
   type LaneIndex,
@@ -60,7 +61,7 @@ export class App extends LitElement {
   /** The pack as last opened: it outlives the session, so that the lanes keep their heads while it loads again. */
   private opened: Opened | null = null;
   private plans: Plans | null = null;
-  /** What the second lane may run. */
+  /** What either lane may run. */
   private choices: readonly PlanInfo[] = [];
   private loading: AbortController | null = null;
   private agree: (yes: boolean) => void = () => undefined;
@@ -242,15 +243,18 @@ export class App extends LitElement {
             html`<hd-lane-head
               class="lane-${lane}"
               data-lane=${lane}
+              .lane=${lane}
               .plan=${plans[lane]}
-              .choices=${lane === 1 ? (this.session === null ? [] : this.choices) : []}
+              .choices=${this.session === null ? [] : this.choices}
               layers=${layers}
               weightBytes=${this.session?.memory.weightBytes ?? 0}
               laneBytes=${this.session?.laneBytes(plans[lane].name) ?? 0}
               .arrived=${arrivedLayers(this.load, this.opened)}
               ?busy=${this.busy(lane)}
               ?locked=${this.conversation.running}
-              @plan-chosen=${this.choosePlan}
+              @plan-chosen=${({ detail }: PlanChosen) => {
+                this.choosePlan(lane, detail.plan);
+              }}
             ></hd-lane-head>`,
         )}
       </div>
@@ -398,9 +402,9 @@ export class App extends LitElement {
     else void this.start();
   }
 
-  private choosePlan({ detail }: PlanChosen): void {
-    if (this.session === null) return;
-    this.askedPlans = [this.plans?.[0].name ?? "", detail.plan];
+  private choosePlan(lane: LaneIndex, plan: string): void {
+    if (this.session === null || this.plans === null) return;
+    this.askedPlans = withPlan(this.plans, lane, plan);
     this.showPlans(this.session.opened.pack.plans);
   }
 

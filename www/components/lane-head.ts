@@ -1,12 +1,13 @@
-// The head of a lane: which layers run, what it costs on the GPU, and, for the second lane, the choice of layers.
+// The head of a lane: which layers run, what it costs on the GPU, and the choice of layers.
 import { css, html, LitElement, nothing } from "lit";
 import { customElement, property } from "lit/decorators.js";
 import type { PlanInfo } from "../engine";
 import { strings } from "../strings";
+import type { LaneIndex } from "../turns";
 import { shared } from "./shared";
 import "./strip";
 
-/** The visitor chose another plan for the second lane. */
+/** The visitor chose another plan for the lane. */
 export class PlanChosen extends CustomEvent<{ plan: string }> {
   constructor(plan: string) {
     super("plan-chosen", { detail: { plan } });
@@ -16,6 +17,8 @@ export class PlanChosen extends CustomEvent<{ plan: string }> {
 @customElement("hd-lane-head")
 export class LaneHead extends LitElement {
   @property({ attribute: false }) plan: PlanInfo | null = null;
+  /** Which of the lanes it is. */
+  @property({ attribute: false }) lane: LaneIndex = 0;
   @property({ type: Number }) layers = 0;
   @property({ attribute: false }) choices: readonly PlanInfo[] = [];
   /** The layers that are here while the model loads; null once all are. */
@@ -63,7 +66,8 @@ export class LaneHead extends LitElement {
     const { plan, layers } = this;
     if (plan === null) return nothing;
     const kept = plan.layers.length;
-    const title = kept === layers ? strings.lane.full(layers) : strings.lane.part(kept, layers);
+    const part = kept === layers ? strings.lane.full(layers) : strings.lane.part(kept, layers);
+    const title = plan.replaced.length === 0 ? part : strings.lane.healed(part);
     return html`
       <h2>${title}</h2>
       <hd-strip
@@ -81,7 +85,7 @@ export class LaneHead extends LitElement {
 
   private renderChoices(chosen: PlanInfo) {
     return html`<label>
-      <span class="visually-hidden">${strings.lane.plan}</span>
+      <span class="visually-hidden">${strings.lane.plan(this.lane)}</span>
       <select ?disabled=${this.locked} @change=${this.choose}>
         ${this.choices.map(
           (plan) =>

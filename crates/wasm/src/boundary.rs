@@ -6,8 +6,8 @@ use halfdepth::decode::trial::Trial;
 use halfdepth::decode::{Bandwidth, DecodeError, Step};
 use halfdepth::kernels::UnknownVariant;
 use halfdepth::model::{BuildError, Cache, LoadError};
-use halfdepth::pack::{Manifest, PackError, Role};
-use halfdepth::plan::PlanEntry;
+use halfdepth::pack::{FileInfo, Manifest, PackError, Role};
+use halfdepth::plan::{PlanEntry, PlanFigures};
 use halfdepth::tokenizer::TokenizerError;
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::JsValue;
@@ -142,6 +142,8 @@ pub(crate) struct PackInfo {
     /// Keys and values of one position in one layer.
     cache_bytes_per_position: u64,
     plans: Vec<Plan>,
+    /// The texts on which the plans were measured.
+    evaluation: Vec<Text>,
     files: Vec<File>,
     chat: bool,
 }
@@ -152,7 +154,29 @@ struct Plan {
     name: String,
     title: String,
     layers: Vec<usize>,
+    /// Of these, layers that run in weights of their own.
+    replaced: Vec<usize>,
+    /// On the first text.
     cross_entropy: Option<f64>,
+    /// On each text, where measured.
+    figures: Vec<Option<Figures>>,
+    /// Weights that a lane reads for a token.
+    weight_bytes_per_token: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Figures {
+    cross_entropy: f64,
+    agreement: Option<f64>,
+    kl: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Text {
+    text: String,
+    tokens: u64,
+    protocol: String,
 }
 
 #[derive(Serialize)]
@@ -178,41 +202,68 @@ impl From<&Manifest> for PackInfo {
             parameters: config.parameters(),
             tied_head: config.tied_head,
             cache_bytes_per_position: 2 * Cache::largest_tensor_bytes(config, 1),
-            plans: manifest.plans().iter().map(Plan::from).collect(),
-            files: each_once(manifest.files()).map(File::from).collect(),
+            plans: (manifest.plans().iter())
+                .filter_map(|plan| Plan::new(manifest, plan))
+                .collect(),
+            evaluation: (manifest.evaluation().iter())
+                .map(|text| Text {
+                    text: text.text.clone(),
+                    tokens: text.tokens,
+                    protocol: text.protocol.clone(),
+                })
+                .collect(),
+            files: each_once(manifest.files())
+                .map(|info| File::new(manifest, info))
+                .collect(),
             chat: manifest.chat_template().is_some(),
         }
     }
 }
 
 /// Equal layers share a file, and one download serves them all.
-fn each_once(
-    files: Vec<halfdepth::pack::FileInfo>,
-) -> impl Iterator<Item = halfdepth::pack::FileInfo> {
+fn each_once(files: Vec<FileInfo>) -> impl Iterator<Item = FileInfo> {
     let mut seen = std::collections::HashSet::new();
     files
         .into_iter()
         .filter(move |info| seen.insert(info.file.clone()))
 }
 
-impl From<&PlanEntry> for Plan {
-    fn from(plan: &PlanEntry) -> Self {
+impl Plan {
+    /// `None` for a plan that the manifest does not run, which was refused when it was read.
+    fn new(manifest: &Manifest, entry: &PlanEntry) -> Option<Self> {
+        let plan = manifest.plan(&entry.name).ok()?;
+        let figures = entry.figures.iter();
+        Some(Self {
+            name: entry.name.clone(),
+            title: entry.title.clone(),
+            layers: entry.layers.clone(),
+            replaced: plan.replaced().keys().copied().collect(),
+            cross_entropy: entry.cross_entropy(),
+            figures: figures.map(|some| some.map(Figures::from)).collect(),
+            weight_bytes_per_token: manifest.bytes_per_token(&plan),
+        })
+    }
+}
+
+impl From<PlanFigures> for Figures {
+    fn from(figures: PlanFigures) -> Self {
         Self {
-            name: plan.name.clone(),
-            title: plan.title.clone(),
-            layers: plan.layers.clone(),
-            cross_entropy: plan.cross_entropy,
+            cross_entropy: figures.cross_entropy,
+            agreement: figures.agreement,
+            kl: figures.kl,
         }
     }
 }
 
-impl From<halfdepth::pack::FileInfo> for File {
-    fn from(info: halfdepth::pack::FileInfo) -> Self {
+impl File {
+    fn new(manifest: &Manifest, info: FileInfo) -> Self {
         let (role, layer) = match info.role {
             Role::Tokenizer => ("tokenizer", None),
             Role::Embedding => ("embedding", None),
             Role::Head => ("head", None),
             Role::Layer(layer) => ("layer", Some(layer)),
+            Role::Replacement(number) => ("replacement", manifest.replaced_layer(number)),
+            Role::ReplacedHead(_) => ("replaced-head", None),
         };
         // A file is named by its hash; the manifest was refused if it were not.
         let sha256 = info.file.split('.').next().unwrap_or_default().to_string();

@@ -244,7 +244,7 @@ impl Engine {
         let tokenizer = self.tokenizer.get().ok_or_else(not_loaded)?;
         let mut lanes = self.lanes.borrow_mut();
         let AtRest { lane, turn } = at_rest(&mut lanes, lane)?;
-        if !self.loader()?.holds(&lane.plan().layers) {
+        if !self.loader()?.holds(lane.plan()) {
             return Err(not_loaded());
         }
         let request = TurnRequest {
