@@ -78,7 +78,10 @@ pub struct Series {
     pub strategy: Strategy,
     /// What they were drawn from, where they were.
     pub seed: Option<u64>,
-    /// In rising order of layers dropped, from none on.
+    /// The method that healed its points, each for itself; `None` where nothing was healed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healed: Option<String>,
+    /// In rising order of layers dropped; of what was not healed, from none on.
     pub points: Vec<Point>,
 }
 
@@ -106,6 +109,8 @@ pub struct Line {
     pub name: String,
     /// How its plans were made.
     pub strategy: Strategy,
+    /// The method that healed its points.
+    pub healed: Option<String>,
     /// One or more.
     pub series: Vec<Series>,
 }
@@ -179,6 +184,7 @@ impl Curve {
                 None => lines.push(Line {
                     name: series.line.clone(),
                     strategy: series.strategy,
+                    healed: series.healed.clone(),
                     series: vec![series.clone()],
                 }),
             }
@@ -337,6 +343,7 @@ mod tests {
             model: "m".into(),
             strategy: Strategy::Simple,
             seed: None,
+            healed: None,
             points: figures.iter().enumerate().map(point).collect(),
         });
         curve.find_knees();

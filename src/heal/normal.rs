@@ -65,6 +65,9 @@ impl Normal {
 
     /// |F Z - D|^2 / |D|^2 over these rows, whichever rows Z was solved for.
     pub(super) fn error(&self, z: &[f64]) -> f64 {
+        if self.energy == 0.0 {
+            return 0.0;
+        }
         let mut sum = self.energy;
         let rows = z.chunks_exact(self.wanted);
         let rows = rows.zip(self.gram.chunks_exact(self.features));

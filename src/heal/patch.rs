@@ -73,7 +73,7 @@ pub struct PatchedCut {
     pub dropped: usize,
     /// The ridge chosen.
     pub ridge: f64,
-    /// The share of the fitted change that is taken; 0 where no share made the loss less.
+    /// The share of the fitted change that is taken; 0 where it did not make the error less, or no share the loss.
     pub strength: f64,
     /// Of the whole fitted change: the squared error it leaves, over that of the plain cut.
     pub error: f64,
@@ -282,7 +282,9 @@ impl<'t> Patcher<'_, 't> {
             self.patched.loss_before = before;
         }
         let mut chosen = (before, 0.0, block, None);
-        for &strength in &self.options.strengths {
+        // A fit that makes the error no less on text it was not made on is of that text's noise.
+        let strengths = self.options.strengths.iter().filter(|_| error < 1.0);
+        for &strength in strengths {
             let changed = down.iter().zip(&change);
             let changed = changed.map(|(w, z)| (f64::from(*w) + strength * z) as f32);
             let changed: Vec<f32> = changed.collect();

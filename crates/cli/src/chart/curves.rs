@@ -60,7 +60,7 @@ pub(crate) fn curves(curve: &Curve, only: Option<&str>) -> Drawing {
 
 fn panel(curve: &Curve, lines: &[Line], measure: &Measure, letter: Option<char>) -> Panel {
     let trace = |line: &Line| Trace {
-        style: style(line.strategy),
+        style: style(line),
         points: (line.points(&measure.name).into_iter())
             .map(|(x, value)| (x, value.value, value.low, value.high))
             .collect(),
@@ -112,7 +112,11 @@ fn head(drawing: &mut Drawing, curve: &Curve) {
         Some(limit) => format!("at most {limit} items a benchmark"),
         None => "every item of a benchmark".into(),
     };
-    let how = format!("windows of 128 predictions; {items}; whiskers: 95 %; nothing healed");
+    let healed = match curve.series.iter().any(|series| series.healed.is_some()) {
+        true => "healed where a line says so",
+        false => "nothing healed",
+    };
+    let how = format!("windows of 128 predictions; {items}; whiskers: 95 %; {healed}");
     let about = [
         format!("plans chosen on {}", text(&curve.chosen_on)),
         format!("judged on {}", text(&curve.judged_on)),
@@ -131,7 +135,7 @@ fn legend(curve: &Curve, lines: &[Line]) -> Vec<(Option<Style>, String)> {
             1 => line.name.clone(),
             seeds => format!("{}, mean of {seeds} (band: least to most)", line.name),
         };
-        (Some(style(line.strategy)), label)
+        (Some(style(line)), label)
     };
     let mut entries: Vec<_> = lines.iter().map(entry).collect();
     let has_knee = |line: &Line| {
@@ -163,8 +167,11 @@ fn entry_width(label: &str) -> f32 {
 }
 
 /// Okabe and Ito's colours, which eyes that tell red from green badly tell apart; dashes and markers tell the rest.
-fn style(strategy: Strategy) -> Style {
-    let (colour, dash, marker) = match strategy {
+fn style(line: &Line) -> Style {
+    if let Some(method) = &line.healed {
+        return healed_style(method);
+    }
+    let (colour, dash, marker) = match line.strategy {
         Strategy::Similarity => ([0x00, 0x72, 0xb2], None, Marker::Circle),
         Strategy::Simple => ([0xd5, 0x5e, 0x00], Some([7.0, 3.0]), Marker::Square),
         Strategy::Influence => ([0x00, 0x9e, 0x73], Some([4.0, 2.0]), Marker::Triangle),
@@ -176,6 +183,22 @@ fn style(strategy: Strategy) -> Style {
     Style {
         colour,
         dash,
+        marker,
+    }
+}
+
+/// Darker than the lines of what was not healed, and dotted between points that have nothing between them.
+fn healed_style(method: &str) -> Style {
+    let (colour, marker) = match method {
+        "patch" => ([0x00, 0x3a, 0x5c], Marker::Square),
+        "lora" => ([0x6b, 0x2f, 0x00], Marker::Triangle),
+        "distill" => ([0x00, 0x4f, 0x3a], Marker::Circle),
+        "last-layers" => ([0x5c, 0x25, 0x46], Marker::Diamond),
+        _ => ([0x22, 0x22, 0x22], Marker::Cross),
+    };
+    Style {
+        colour,
+        dash: Some([1.5, 2.0]),
         marker,
     }
 }

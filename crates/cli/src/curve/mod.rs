@@ -1,5 +1,6 @@
 //! `halfdepth curve`: every depth by every strategy, measured and drawn.
 
+mod healed;
 mod run;
 mod scanned;
 mod store;
@@ -57,6 +58,10 @@ pub(crate) struct Args {
     /// What `halfdepth scan` wrote for this model, in place of a scan of the text
     #[arg(long, conflicts_with = "samples")]
     pub(super) from: Option<PathBuf>,
+    /// A folder that `halfdepth heal` wrote for this model, to be measured and drawn beside its unhealed plans; may be given several
+    /// times. Those of one method and of different depths are one line
+    #[arg(long)]
+    pub(super) healed: Vec<PathBuf>,
     /// Where to run; `auto` takes a GPU where there is one
     #[arg(long, value_enum, default_value_t = DeviceChoice::Auto)]
     pub(super) device: DeviceChoice,

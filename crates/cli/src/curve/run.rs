@@ -8,8 +8,9 @@ use halfdepth::curve::{
     Curve, CurveModel, Job, Measured, Point, Series, Stretch, Stretches, Wanted, plan, point_key,
     stretches,
 };
-use halfdepth::dense::Dense;
+use halfdepth::dense::{Dense, DenseSource};
 use halfdepth::eval::{self, Answerer, Encoder, TextMeasure};
+use halfdepth::heal::Healed;
 use halfdepth::plan::{LayerPlan, Strategy, SublayerPlan};
 use halfdepth::scan::Scan;
 use halfdepth::tokenizer::Tokenizer;
@@ -18,6 +19,7 @@ use pollster::block_on;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::healed::{Group, groups};
 use super::store::Store;
 use super::{Args, scanned};
 use crate::dense::{self, Model};
@@ -44,6 +46,7 @@ pub(super) fn measure(args: &Args) -> Result<Option<Curve>> {
     let chosen = scanned::tokens_read(args, given.as_ref(), &text)?;
     let parts = stretches(&text.ids, chosen, args.search_tokens, args.tokens)?;
     let jobs = jobs(args, &parts)?;
+    let healed = groups(&args.healed, &model)?;
     let (device, gpu) = args.device.open()?;
     if args.conduct.dry_run {
         say_what_would_be_done(args, &model, &parts, &jobs, &gpu.name)?;
@@ -66,6 +69,7 @@ pub(super) fn measure(args: &Args) -> Result<Option<Curve>> {
     )?;
     bar.finish_and_clear();
     let runner = Runner {
+        source: model.source(),
         full: &full,
         encoder,
         model: [
@@ -91,7 +95,12 @@ pub(super) fn measure(args: &Args) -> Result<Option<Curve>> {
         },
         gpu.name,
     );
-    Ok(Some(runner.fill(args, curve, &scan, &parts, &jobs, store)?))
+    let chosen = Chosen {
+        scan: &scan,
+        parts: &parts,
+        healed: &healed,
+    };
+    Ok(Some(runner.fill(args, curve, &chosen, &jobs, store)?))
 }
 
 fn read_text(args: &Args, tokenizer: &Tokenizer) -> Result<Text> {
@@ -129,9 +138,17 @@ fn chosen_on(scan: &Scan) -> Stretch {
 
 /// A loaded model and what tells it from others.
 struct Runner<'m> {
+    source: &'m dyn DenseSource,
     full: &'m Dense<'m>,
     encoder: Encoder<'m>,
     model: [String; 3],
+}
+
+/// What plans are made of, and those that were healed.
+struct Chosen<'c> {
+    scan: &'c Scan,
+    parts: &'c Stretches,
+    healed: &'c [Group],
 }
 
 impl Runner<'_> {
@@ -139,15 +156,15 @@ impl Runner<'_> {
         &self,
         args: &Args,
         mut curve: Curve,
-        scan: &Scan,
-        parts: &Stretches,
+        chosen: &Chosen,
         jobs: &[Job],
         mut store: Store,
     ) -> Result<Curve> {
+        let scan = chosen.scan;
         let (layers, wanted) = (scan.layers(), args.wanted());
         let is_greedy = |wanted: &Wanted| wanted.strategy == Strategy::Greedy;
         let greedy = match wanted.iter().any(is_greedy) {
-            true => self.search(layers, &parts.search, &mut store)?,
+            true => self.search(layers, &chosen.parts.search, &mut store)?,
             false => Vec::new(),
         };
         let bar = progress(wanted.len() * layers * jobs.len(), "measuring");
@@ -171,10 +188,15 @@ impl Runner<'_> {
                 model: curve.model.name.clone(),
                 strategy: wanted.strategy,
                 seed: wanted.seed,
+                healed: None,
                 points,
             });
         }
         bar.finish_and_clear();
+        for group in chosen.healed {
+            let series = self.healed(group, &curve.model.name, jobs, &mut store)?;
+            curve.series.push(series);
+        }
         if store.found > 0 {
             tracing::debug!(points = store.found, "taken from the state file");
         }
@@ -207,15 +229,64 @@ impl Runner<'_> {
     fn point(&self, plan: &SublayerPlan, job: &Job, store: &mut Store) -> Result<Measured> {
         let model: Vec<&str> = self.model.iter().map(String::as_str).collect();
         store.point(point_key(&model, plan, job), || {
-            let dense = self.full.with_plan(plan.clone())?;
-            let mut answerer = Answerer {
-                encoder: self.encoder.clone(),
-                model: &dense,
-                reference: Some(self.full),
-                writer: None,
-            };
-            Ok(block_on(job.measure(&mut answerer))?)
+            self.measure(&self.full.with_plan(plan.clone())?, job)
         })
+    }
+
+    /// The points of some healings.
+    fn healed(
+        &self,
+        group: &Group,
+        model: &str,
+        jobs: &[Job],
+        store: &mut Store,
+    ) -> Result<Series> {
+        let mut points = Vec::new();
+        for (dropped, healing) in &group.healings {
+            let plan: SublayerPlan = healing.record.plan()?.into();
+            let healed = Healed::new(self.source, healing)?;
+            let mut dense = None;
+            let mut key: Vec<&str> = self.model.iter().map(String::as_str).collect();
+            key.push(healing.record.tensors_sha256());
+            let mut values = BTreeMap::new();
+            for job in jobs {
+                let measured = store.point(point_key(&key, &plan, job), || {
+                    let loaded = match dense.take() {
+                        Some(loaded) => loaded,
+                        None => {
+                            Dense::load(&healed, plan.clone(), self.full.device(), &mut |_, _| ())?
+                        }
+                    };
+                    self.measure(dense.insert(loaded), job)
+                })?;
+                values.extend(measured.values);
+            }
+            points.push(Point::new(
+                *dropped,
+                self.full.config().layers,
+                &plan,
+                values,
+            ));
+        }
+        Ok(Series {
+            name: group.name.clone(),
+            line: group.name.clone(),
+            model: model.to_string(),
+            strategy: Strategy::Manual,
+            seed: None,
+            healed: Some(group.method.clone()),
+            points,
+        })
+    }
+
+    fn measure(&self, dense: &Dense, job: &Job) -> Result<Measured> {
+        let mut answerer = Answerer {
+            encoder: self.encoder.clone(),
+            model: dense,
+            reference: Some(self.full),
+            writer: None,
+        };
+        Ok(block_on(job.measure(&mut answerer))?)
     }
 }
 

@@ -9,8 +9,12 @@ pub(super) fn markdown(curve: &Curve) -> String {
         Some(limit) => format!("{limit} items of a benchmark at most"),
         None => "every item of a benchmark".into(),
     };
+    let healed = match curve.series.iter().any(|series| series.healed.is_some()) {
+        true => "Healed is what a column says is; its plan may be another than those of its row",
+        false => "Nothing was healed",
+    };
     let mut text = format!(
-        "# {}: figures against the layers dropped\n\n{} layers; plans chosen on {}; judged on {}; {limit}; seed {}; {}. Nothing was healed. Brackets are 95 % intervals; of random plans, the least and the most.\n",
+        "# {}: figures against the layers dropped\n\n{} layers; plans chosen on {}; judged on {}; {limit}; seed {}; {}. {healed}. Brackets are 95 % intervals; of random plans, the least and the most.\n",
         plain(&curve.model.name),
         curve.model.layers,
         stretch(&curve.chosen_on),
@@ -80,7 +84,13 @@ pub(super) fn text(curve: &Curve) -> String {
         for line in &lines {
             let points = line.points(&measure.name);
             let at = |share: f64| {
+                // Between the points of what was healed lies nothing.
+                let least = match line.healed {
+                    Some(_) => share - 0.5 / curve.model.layers as f64,
+                    None => 0.0,
+                };
                 let near = points.iter().rfind(|(x, _)| *x <= share + 1e-9);
+                let near = near.filter(|(x, _)| *x >= least);
                 near.map_or_else(String::new, |(_, value)| format!("{:.4}", value.value))
             };
             text.push_str(&format!(
