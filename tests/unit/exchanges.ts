@@ -1,5 +1,5 @@
 // Exchanges as the page has them, for tests.
-import type { PlanInfo } from "../../www/engine";
+import type { LaneStats, PlanInfo } from "../../www/engine";
 import { DEFAULT_SETTINGS, type Settings } from "../../www/settings";
 import type { Answer, Exchange } from "../../www/turns";
 
@@ -11,6 +11,17 @@ export const FULL: PlanInfo = {
 };
 export const HALF: PlanInfo = { name: "half", title: "Half", layers: [0, 3], crossEntropy: 3 };
 
+export const STATS: LaneStats = {
+  promptTokens: 5,
+  reusedTokens: 0,
+  generatedTokens: 20,
+  prefillMs: 10,
+  timeToFirstTokenMs: 12,
+  decodeMs: 100,
+  prefillTokensPerSecond: 500,
+  decodeTokensPerSecond: 100,
+};
+
 export function answerOf(plan: PlanInfo, text: string, part: Partial<Answer> = {}): Answer {
   return {
     plan,
@@ -20,16 +31,7 @@ export function answerOf(plan: PlanInfo, text: string, part: Partial<Answer> = {
     tokens: [1, 2],
     pieces: [{ text, timesMs: [10, 20] }],
     started: { promptTokens: 5, reusedTokens: 0, contextLeft: 100 },
-    stats: {
-      promptTokens: 5,
-      reusedTokens: 0,
-      generatedTokens: 20,
-      prefillMs: 10,
-      timeToFirstTokenMs: 12,
-      decodeMs: 100,
-      prefillTokensPerSecond: 500,
-      decodeTokensPerSecond: plan === FULL ? 100 : 170,
-    },
+    stats: { ...STATS, decodeTokensPerSecond: plan === FULL ? 100 : 170 },
     error: null,
     ...part,
   };
