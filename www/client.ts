@@ -1,5 +1,5 @@
 // The page's side of the protocol: an object with the worker's methods, promises and async iterables instead of messages.
-import type { Memory, TurnRequest } from "./engine";
+import type { Memory, ReadBandwidth, TurnRequest } from "./engine";
 import {
   aborted,
   HalfdepthError,
@@ -66,6 +66,10 @@ export class Client {
 
   addLane(plan: string): Promise<LaneAdded> {
     return this.call("addLane", { plan }, undefined, idle);
+  }
+
+  readBandwidth(bytes: number): Promise<ReadBandwidth> {
+    return this.call("readBandwidth", { bytes }, undefined, idle);
   }
 
   /** Ends when the answer ends; leaving the loop early, or the signal, stops the engine after its current step. */

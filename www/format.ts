@@ -37,6 +37,23 @@ export function parameters(value: number): string {
   return count(value);
 }
 
+/** 8,388,608 -> "8.39 MFLOP". */
+export function flops(value: number): string {
+  const units = ["", "k", "M", "G", "T"];
+  let unit = 0;
+  let scaled = value;
+  while (unit + 1 < units.length && Number(scaled.toPrecision(3)) >= 1000) {
+    scaled /= 1000;
+    unit += 1;
+  }
+  return `${unit === 0 ? scaled : figures(scaled)} ${units[unit] ?? ""}FLOP`;
+}
+
+export function percent(share: number): string {
+  const value = share * 100;
+  return `${value < 0.95 ? value.toFixed(1) : value.toFixed(0)} %`;
+}
+
 /** About three figures: 1.23, 12.3, 123, 1,234. */
 function figures(value: number): string {
   if (value >= 100) return Math.round(value).toLocaleString("en");

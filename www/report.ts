@@ -1,6 +1,7 @@
 // What a program reads of a comparison: on the page, the last exchange in an element that shows nothing; saved, with all that
 // leads to it.
 import type { Adapter, LaneStats, Memory } from "./engine";
+import type { Measured } from "./measure";
 import type { Session } from "./session";
 import type { Settings } from "./settings";
 import { compare, type Answer, type Exchange } from "./turns";
@@ -59,6 +60,8 @@ export interface SavedReport extends Report {
   link: string | null;
   pack: { name: string; source: string; layers: number; parameters: number; manifest: string };
   settings: Settings;
+  /** Medians and spreads, where it was measured again and again. */
+  measured: Measured | null;
   /** What was said before, from the first question on. */
   before: { question: string; seed: number; settings: Settings; lanes: LaneReport[] }[];
 }
@@ -67,7 +70,13 @@ export interface SavedReport extends Report {
 export function savedReport(
   session: Session,
   exchanges: readonly Exchange[],
-  about: { userAgent: string; savedAt: Date; link: string | null; manifest: string },
+  about: {
+    userAgent: string;
+    savedAt: Date;
+    link: string | null;
+    manifest: string;
+    measured: Measured | null;
+  },
 ): SavedReport | null {
   const last = exchanges.at(-1);
   if (last === undefined) return null;
@@ -80,6 +89,7 @@ export function savedReport(
     ...report(session, last, about.userAgent),
     pack: { name, source, layers, parameters, manifest: about.manifest },
     settings: asked(last),
+    measured: about.measured,
     before: exchanges.slice(0, -1).map((exchange) => ({
       question: exchange.question,
       seed: exchange.seed,

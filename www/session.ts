@@ -1,9 +1,10 @@
 // A loaded model: one worker, one pack, one device, and a lane for every plan that has been asked.
-import type { Memory, PlanInfo, TurnRequest } from "./engine";
+import type { Memory, PlanInfo, ReadBandwidth, TurnRequest } from "./engine";
 import type { Client } from "./client";
 import { aborted, HalfdepthError, type LoadStage, type Opened, type TurnEvent } from "./protocol";
+import type { Measurable } from "./measure";
 import { strings } from "./strings";
-import { choosePlans, type ChosenPlans, type Talker } from "./turns";
+import { choosePlans, type ChosenPlans } from "./turns";
 
 export type SessionStage = LoadStage | { stage: "lanes"; plan: PlanInfo };
 
@@ -20,7 +21,7 @@ export interface SessionOptions extends LoadOptions {
   askedPlans: readonly string[];
 }
 
-export class Session implements Talker {
+export class Session implements Measurable {
   private readonly lanes = new Map<string, number>();
   private lastMemory: Memory = { weightBytes: 0, laneBytes: [], wasmBytes: 0 };
 
@@ -86,6 +87,10 @@ export class Session implements Talker {
     signal: AbortSignal,
   ): AsyncGenerator<TurnEvent, void> {
     yield* this.client.turn(await this.lane(plan), request, signal);
+  }
+
+  readBandwidth(bytes: number): Promise<ReadBandwidth> {
+    return this.client.readBandwidth(bytes);
   }
 
   get memory(): Memory {

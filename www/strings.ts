@@ -2,6 +2,7 @@
 import * as format from "./format";
 import type { Adapter, PackInfo, PlanInfo } from "./engine";
 import type { ErrorName, FilesProgress, Opened } from "./protocol";
+import type { Measured } from "./measure";
 import type { Answer, Comparison, LaneIndex } from "./turns";
 import type { NumberField, Settings } from "./settings";
 
@@ -15,6 +16,8 @@ export const strings = {
     full: (layers: number) => `All ${layers} layers`,
     part: (kept: number, layers: number) =>
       kept * 2 === layers ? `Half depth: ${kept} of ${layers}` : `${kept} of ${layers} layers`,
+    of: ({ layers: kept }: PlanInfo, layers: number): string =>
+      kept.length === layers ? strings.lane.full(layers) : strings.lane.part(kept.length, layers),
     strip: (kept: readonly number[], layers: number) =>
       kept.length === layers
         ? `All ${layers} layers run.`
@@ -57,6 +60,17 @@ export const strings = {
     tokens: "Tokens out / in",
     tokensOf: ({ stats, started }: Answer) =>
       `${stats?.generatedTokens ?? 0} / ${started?.promptTokens ?? stats?.promptTokens ?? 0}`,
+    read: "Read per token",
+    compute: "Computed per token",
+    share: "Share of the device's limit",
+    notMeasured: "not measured",
+    how: "How these are reckoned",
+    formulas: [
+      "Decode: tokens after the first, over the time from the first to the last. First token: from asking until it was known. Prefill: the prompt's new tokens over that same time.",
+      "Read per token: the bytes of every layer that runs, of the output head and of one row of the embedding, plus keys and values of each position in the cache, half-way through the answer.",
+      "Computed per token: 2 × (weights of the layers that run + weights of the head) + 4 × layers × width × context.",
+      "Share of the device's limit: bytes read per token × tokens a second, over what this device reads a second at the best, which “Measure 5 times” finds out. Above 100 % the weights come from a cache.",
+    ],
     prefillRate: (rate: string) => `${rate} tokens/s`,
     reused: (tokens: number) => `${tokens} kept from before`,
     contextLeft: (tokens: number) => `Room for ${format.count(Math.max(0, tokens))} more tokens`,
@@ -81,6 +95,44 @@ export const strings = {
       case "too-short":
         return "Too few tokens to compare speeds.";
     }
+  },
+
+  departure: {
+    same: "Word for word the same so far as both go.",
+    named: (
+      word: number,
+      token: number,
+      said: string | null,
+      instead: string | null,
+      other: string,
+    ) => {
+      const where = `word ${word} (token ${token})`;
+      if (said === null)
+        return `Ends before ${where}, where ${other} goes on with “${instead ?? ""}”.`;
+      if (instead === null) return `Goes on at ${where} with “${said}”, where ${other} ends.`;
+      return `Departs at ${where}: “${said}”, where ${other} says “${instead}”.`;
+    },
+    count: (departed: number, words: number) =>
+      `${departed} of ${words} words differ; they are underlined.`,
+    fullModel: "the full model",
+    firstLane: "the first lane",
+  },
+
+  measure: {
+    start: (rounds: number) => `Measure ${rounds} times`,
+    running: (done: number, of: number) => `Measuring: ${done} of ${of} rounds`,
+    hidden:
+      "Void: the tab was hidden meanwhile, and browsers slow down what nobody sees. Measure again and keep it in view.",
+    stopped: "Stopped: nothing was measured.",
+    caption: ({ rounds, tokens }: Measured) =>
+      `Medians of ${rounds} rounds, least to most in brackets: ${tokens} tokens a round, after a warm-up that does not count; the lanes took turns and kept nothing from before.`,
+    figure: "Figure",
+    unit: "tokens/s",
+    prompt: (tokens: number) => `Prefill of ${tokens} tokens`,
+    limit: ({ bandwidth }: Measured) =>
+      `This device read ${format.bytes(bandwidth.bytesPerSecond)} a second at the best, in a buffer of ${format.bytes(bandwidth.bufferBytes)}.`,
+    ratio: "Decode, second over first",
+    spread: (median: string, least: string, most: string) => `${median} (${least}–${most})`,
   },
 
   replay: {

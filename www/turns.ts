@@ -111,7 +111,7 @@ export class Conversation {
     this.asked += 1;
     // A pack with one plan has one lane, which cannot do two things at once.
     const together = settings.together && plans[0].name !== plans[1].name;
-    const history = LANES.map((lane) => this.messages(lane, question, settings));
+    const before = [...this.done];
     const exchange: Exchange = {
       question,
       order,
@@ -123,15 +123,8 @@ export class Conversation {
     this.done.push(exchange);
     this.changed({ kind: "asked", exchange });
 
-    const answer = (lane: LaneIndex) => {
-      const request: TurnRequest = {
-        messages: history[lane] ?? [],
-        sampling: { ...settings.sampling, seed },
-        maxTokens: settings.maxTokens,
-        stop: settings.stop,
-      };
-      return this.answer(exchange, lane, request, talker, stopper);
-    };
+    const answer = (lane: LaneIndex) =>
+      this.answer(exchange, lane, requestOf(before, exchange, lane), talker, stopper);
     if (together) {
       await Promise.all(order.map(answer));
     } else {
@@ -171,23 +164,32 @@ export class Conversation {
     answer.finish ??= "stopped";
     this.changed({ kind: "ended", exchange, lane });
   }
+}
 
-  /** What a lane is told: its own answers so far, or the full model's. */
-  private messages(lane: LaneIndex, question: string, settings: Settings): Message[] {
-    const system: Message[] =
-      settings.system.trim() === "" ? [] : [{ role: "system", content: settings.system }];
-    const source: LaneIndex = settings.sharedHistory ? 0 : lane;
-    const before = this.done.flatMap((exchange): Message[] => {
-      const { text } = exchange.answers[source];
-      // A turn that never got a word in would teach the model to be silent.
-      if (text === "") return [];
-      return [
-        { role: "user", content: exchange.question },
-        { role: "assistant", content: text },
-      ];
-    });
-    return [...system, ...before, { role: "user", content: question }];
-  }
+/** What a lane was asked: the question after its own answers so far, or after the first lane's. */
+export function requestOf(
+  before: readonly Exchange[],
+  { question, settings, seed }: Exchange,
+  lane: LaneIndex,
+): TurnRequest {
+  const system: Message[] =
+    settings.system.trim() === "" ? [] : [{ role: "system", content: settings.system }];
+  const source: LaneIndex = settings.sharedHistory ? 0 : lane;
+  const said = before.flatMap((exchange): Message[] => {
+    const { text } = exchange.answers[source];
+    // A turn that never got a word in would teach the model to be silent.
+    if (text === "") return [];
+    return [
+      { role: "user", content: exchange.question },
+      { role: "assistant", content: text },
+    ];
+  });
+  return {
+    messages: [...system, ...said, { role: "user", content: question }],
+    sampling: { ...settings.sampling, seed },
+    maxTokens: settings.maxTokens,
+    stop: settings.stop,
+  };
 }
 
 export type Comparison =

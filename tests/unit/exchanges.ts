@@ -1,5 +1,5 @@
 // Exchanges as the page has them, for tests.
-import type { PlanInfo } from "../../www/engine";
+import type { LaneStats, PlanInfo } from "../../www/engine";
 import { DEFAULT_SETTINGS, type Settings } from "../../www/settings";
 import type { Answer, Exchange } from "../../www/turns";
 
@@ -19,6 +19,17 @@ export function planOf(name: string, layers: number[], crossEntropy: number | nu
 export const FULL: PlanInfo = { ...planOf("full", [0, 1, 2, 3], 2), title: "Full" };
 export const HALF: PlanInfo = { ...planOf("half", [0, 3], 3), title: "Half" };
 
+export const STATS: LaneStats = {
+  promptTokens: 5,
+  reusedTokens: 0,
+  generatedTokens: 20,
+  prefillMs: 10,
+  timeToFirstTokenMs: 12,
+  decodeMs: 100,
+  prefillTokensPerSecond: 500,
+  decodeTokensPerSecond: 100,
+};
+
 export function answerOf(plan: PlanInfo, text: string, part: Partial<Answer> = {}): Answer {
   return {
     plan,
@@ -28,16 +39,7 @@ export function answerOf(plan: PlanInfo, text: string, part: Partial<Answer> = {
     tokens: [1, 2],
     pieces: [{ text, timesMs: [10, 20] }],
     started: { promptTokens: 5, reusedTokens: 0, contextLeft: 100 },
-    stats: {
-      promptTokens: 5,
-      reusedTokens: 0,
-      generatedTokens: 20,
-      prefillMs: 10,
-      timeToFirstTokenMs: 12,
-      decodeMs: 100,
-      prefillTokensPerSecond: 500,
-      decodeTokensPerSecond: plan === FULL ? 100 : 170,
-    },
+    stats: { ...STATS, decodeTokensPerSecond: plan === FULL ? 100 : 170 },
     error: null,
     ...part,
   };

@@ -2,9 +2,13 @@
 import { css, html, LitElement, nothing } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import * as format from "../format";
+import type { Cost } from "../cost";
+import type { Range as TextRange } from "../departures";
+import { looksLikeMarkdown } from "../looks";
 import { needsReload, type ErrorShape } from "../protocol";
 import { strings } from "../strings";
 import type { Answer } from "../turns";
+import { Marks } from "./marks";
 import { shared } from "./shared";
 
 // How long a button says that it has copied.
@@ -18,7 +22,16 @@ export class AnswerView extends LitElement {
   @property({ type: Boolean }) together = false;
   /** The text as the replay has it; null outside a replay. */
   @property({ attribute: false }) replayed: string | null = null;
+  /** How the text departs from the other lane's, in a sentence or two. */
+  @property({ attribute: false }) departure: string | null = null;
+  /** Of one token half-way through the answer; null while the pack is not open. */
+  @property({ attribute: false }) cost: Cost | null = null;
+  /** Of what the device reads at the best; null while that has not been measured. */
+  @property({ attribute: false }) shareOfLimit: number | null = null;
   @state() private copied: "no" | "yes" | "failed" = "no";
+  /** Null until an answer looks like markdown: most visits need none. */
+  @state() private toNodes: ((text: string) => DocumentFragment) | null = null;
+  private readonly marks = new Marks();
   private copiedTimer: ReturnType<typeof setTimeout> | undefined;
 
   static override styles = [
@@ -59,6 +72,76 @@ export class AnswerView extends LitElement {
       /* A span: the layout of the template's own lines must not show. */
       .words {
         white-space: pre-wrap;
+      }
+
+      .words.markdown {
+        white-space: normal;
+      }
+
+      .markdown > * + * {
+        margin-top: 0.6em;
+      }
+
+      .markdown :is(ul, ol) {
+        padding-left: 1.4em;
+      }
+
+      .markdown :is(pre, code) {
+        font:
+          0.85em/1.5 ui-monospace,
+          monospace;
+        white-space: pre-wrap;
+      }
+
+      .markdown pre {
+        padding: 0.6em 0.8em;
+        border-radius: 6px;
+        background: var(--paper);
+      }
+
+      .markdown blockquote {
+        margin-inline: 0;
+        padding-left: 0.8em;
+        border-left: 3px solid var(--line);
+        color: var(--muted);
+      }
+
+      .markdown table {
+        border-collapse: collapse;
+      }
+
+      .markdown :is(th, td) {
+        padding: 0.2em 0.6em 0.2em 0;
+        border-bottom: 1px solid var(--line);
+        text-align: left;
+      }
+
+      ::highlight(departed) {
+        text-decoration: underline;
+        text-decoration-color: color-mix(in srgb, var(--half) 60%, transparent);
+      }
+
+      ::highlight(departs-first) {
+        background-color: var(--mark);
+        color: var(--ink);
+        text-decoration: none;
+      }
+
+      .departure {
+        text-wrap: pretty;
+      }
+
+      details {
+        color: var(--muted);
+        font-size: 0.75rem;
+      }
+
+      summary {
+        cursor: pointer;
+      }
+
+      details ul {
+        padding-left: 1.2em;
       }
 
       .rest {
@@ -139,7 +222,7 @@ export class AnswerView extends LitElement {
           font-size: 0.78rem;
         }
 
-        :host([replaying]) :is(.head button, dl, .fine, .note) {
+        :host([replaying]) :is(.head button, dl, .fine, .note, details) {
           display: none;
         }
       }
@@ -161,6 +244,18 @@ export class AnswerView extends LitElement {
   override disconnectedCallback(): void {
     super.disconnectedCallback();
     clearTimeout(this.copiedTimer);
+    this.marks.clear();
+  }
+
+  /** The text as it stands to be read, its markdown taken away. */
+  get said(): string {
+    return this.renderRoot.querySelector(".words")?.textContent ?? "";
+  }
+
+  /** Marks parts of `said`; to be called again whenever the text has changed. */
+  mark(departed: readonly TextRange[], first: TextRange | null): void {
+    const words = this.renderRoot.querySelector(".words");
+    if (words !== null) this.marks.show(words, departed, first);
   }
 
   override render() {
@@ -175,13 +270,28 @@ export class AnswerView extends LitElement {
         ${answer.state === "done" && answer.text !== "" ? this.renderCopy() : nothing}
       </div>
       <div class="text" aria-busy=${writing}>
-        <span class="words">${text}</span
-        >${this.renderState(answer, text, writing)}${this.renderRest(answer, text)}
+        ${this.renderText(text)}${this.renderState(answer, text, writing)}${this.renderRest(answer, text)}
       </div>
       ${finish === null ? nothing : html`<p class="note">${finish}</p>`}
       ${answer.error === null ? nothing : html`<p class="note error">${shownError(answer.error)}</p>`}
+      ${this.departure === null ? nothing : html`<p class="note departure">${this.departure}</p>`}
       ${answer.stats === null ? nothing : this.renderStats(answer)}
     `;
+  }
+
+  private renderText(text: string) {
+    const isMarkdown = looksLikeMarkdown(text);
+    if (isMarkdown && this.toNodes !== null) {
+      return html`<div class="words markdown" dir="auto">${this.toNodes(text)}</div>`;
+    }
+    if (isMarkdown) {
+      // It stands as it came until then, and for good where the file cannot be had.
+      void import("../markdown").then(
+        ({ toNodes }) => (this.toNodes = toNodes),
+        () => undefined,
+      );
+    }
+    return html`<span class="words" dir="auto">${text}</span>`;
   }
 
   private renderState(answer: Answer, text: string, writing: boolean) {
@@ -198,7 +308,7 @@ export class AnswerView extends LitElement {
 
   /** What the replay has not reached yet takes its room, so that nothing jumps. */
   private renderRest(answer: Answer, text: string) {
-    if (this.replayed === null) return nothing;
+    if (this.replayed === null || looksLikeMarkdown(answer.text)) return nothing;
     return html`<span class="words rest" aria-hidden="true"
       >${answer.text.slice(text.length)}</span
     >`;
@@ -248,8 +358,26 @@ export class AnswerView extends LitElement {
           <dd>${words.tokensOf(answer)}</dd>
         </div>
       </dl>
+      ${this.renderCost()}
       ${fine.length === 0 ? nothing : html`<p class="fine">${fine.join(" · ")}</p>`}
     `;
+  }
+
+  private renderCost() {
+    const { cost, shareOfLimit } = this;
+    if (cost === null) return nothing;
+    const words = strings.stats;
+    const share = shareOfLimit === null ? words.notMeasured : format.percent(shareOfLimit);
+    return html`<details>
+      <summary>
+        ${words.read}: ${format.bytes(cost.bytes)} · ${words.compute}: ${format.flops(cost.flops)} ·
+        ${words.share}: <span data-share=${shareOfLimit ?? ""}>${share}</span>
+      </summary>
+      <p class="fine">${words.how}:</p>
+      <ul class="fine">
+        ${words.formulas.map((formula) => html`<li>${formula}</li>`)}
+      </ul>
+    </details>`;
   }
 
   private async copy(): Promise<void> {

@@ -7,6 +7,7 @@ import type { PlanInfo } from "../engine";
 import { HalfdepthError, needsReload, toErrorShape, type Opened } from "../protocol";
 import { History, indexedDbKeeper } from "../history";
 import { fingerprint, link, read, type Read } from "../link";
+import { measure, type Measurement } from "../measure";
 import { report, savedReport } from "../report";
 import { Sentences } from "../sentences";
 import { Session } from "../session";
@@ -17,6 +18,7 @@ import {
   compare,
   Conversation,
   LANES,
+  requestOf,
   withPlan,
   type Change,
   type Exchange,
@@ -74,6 +76,10 @@ export class App extends LitElement {
   private keptLayers = 0;
   /** The browser refused to keep the conversation. */
   @state() private unkept = false;
+  @state() private measurements = new Map<Exchange, Measurement>();
+  /** What the device reads at the best; null while nobody has measured it. */
+  @state() private bytesPerSecond: number | null = null;
+  @state() private measuring: AbortController | null = null;
   /** A shared comparison that still waits for the model. */
   private unasked: (Read & { kind: "shared" }) | null = null;
   private readonly sharer: Sharer = {
@@ -193,6 +199,7 @@ export class App extends LitElement {
     removeEventListener("hashchange", reload);
     this.loading?.abort();
     this.conversation.stop();
+    this.measuring?.abort();
     this.session?.close();
   }
 
@@ -251,7 +258,7 @@ export class App extends LitElement {
               laneBytes=${this.session?.laneBytes(plans[lane].name) ?? 0}
               .arrived=${arrivedLayers(this.load, this.opened)}
               ?busy=${this.busy(lane)}
-              ?locked=${this.conversation.running}
+              ?locked=${this.occupied}
               @plan-chosen=${({ detail }: PlanChosen) => {
                 this.choosePlan(lane, detail.plan);
               }}
@@ -274,6 +281,11 @@ export class App extends LitElement {
           html`<hd-exchange
             .exchange=${exchange}
             layers=${layers}
+            .pack=${this.opened?.pack ?? null}
+            .measurement=${this.measurements.get(exchange) ?? null}
+            .bytesPerSecond=${this.bytesPerSecond}
+            ?measurable=${this.session !== null && !this.occupied}
+            @measure=${() => this.measure(exchange)}
             .sharer=${this.session === null ? null : this.sharer}
           ></hd-exchange>`,
       )}
@@ -313,11 +325,12 @@ export class App extends LitElement {
       }
       <hd-ask
         ?ready=${this.load.kind === "ready"}
-        ?running=${this.conversation.running}
+        ?running=${this.occupied}
         ?started=${this.conversation.exchanges.length > 0}
         @asked=${this.asked}
         @stop=${() => {
           this.conversation.stop();
+          this.measuring?.abort();
         }}
         @regenerate=${this.regenerate}
         @new-conversation=${this.startAnew}
@@ -342,9 +355,15 @@ export class App extends LitElement {
 
   private phase(): string {
     if (this.load.kind !== "ready") return this.load.kind;
+    if (this.measuring !== null) return "measuring";
     const busy = LANES.filter((lane) => this.busy(lane));
     if (busy.length === 2) return "both";
     return busy[0] === undefined ? "idle" : `lane-${busy[0]}`;
+  }
+
+  /** The lanes answer or are measured. */
+  private get occupied(): boolean {
+    return this.conversation.running || this.measuring !== null;
   }
 
   private busy(lane: LaneIndex): boolean {
@@ -483,6 +502,46 @@ export class App extends LitElement {
     history.replaceState(null, "", location.pathname + location.search);
   }
 
+  private async measure(exchange: Exchange): Promise<void> {
+    const { session } = this;
+    if (session === null || this.occupied) return;
+    const stopper = (this.measuring = new AbortController());
+    let hidden = document.hidden;
+    const watch = () => {
+      hidden ||= document.hidden;
+    };
+    document.addEventListener("visibilitychange", watch);
+    const show = (measurement: Measurement) => {
+      const rest = [...this.measurements].filter(([key]) => key !== exchange);
+      this.measurements = new Map([...rest, [exchange, measurement]]);
+    };
+    const before = this.upTo(exchange).slice(0, -1);
+    try {
+      const [a, b] = exchange.answers;
+      const measurement = await measure(session, [a.plan, b.plan], {
+        requests: [requestOf(before, exchange, 0), requestOf(before, exchange, 1)],
+        vocabSize: session.opened.pack.vocabSize,
+        weightBytes: session.memory.weightBytes,
+        signal: stopper.signal,
+        wasHidden: () => hidden,
+        onRound: (done, of) => {
+          show({ kind: "running", done, of });
+        },
+      });
+      show(measurement);
+      if (measurement.kind === "measured") {
+        this.bytesPerSecond = measurement.bandwidth.bytesPerSecond;
+      }
+    } catch (thrown) {
+      const error = toErrorShape(thrown);
+      show({ kind: "failed", why: error.message });
+      this.watchForLoss(error);
+    } finally {
+      document.removeEventListener("visibilitychange", watch);
+      this.measuring = null;
+    }
+  }
+
   private upTo(exchange: Exchange): readonly Exchange[] {
     const { exchanges } = this.conversation;
     return exchanges.slice(0, exchanges.indexOf(exchange) + 1);
@@ -504,6 +563,7 @@ export class App extends LitElement {
 
   private savedReport(exchange: Exchange): Blob {
     const { session } = this;
+    const measurement = this.measurements.get(exchange);
     const saved =
       session &&
       savedReport(session, this.upTo(exchange), {
@@ -511,17 +571,18 @@ export class App extends LitElement {
         savedAt: new Date(),
         link: this.sharer.link(exchange)?.address ?? null,
         manifest: manifestUrl(location.search, location.href),
+        measured: measurement?.kind === "measured" ? measurement : null,
       });
     return new Blob([JSON.stringify(saved, null, 2)], { type: "application/json" });
   }
 
   private asked({ detail }: Asked): void {
-    if (this.session === null || this.plans === null) return;
+    if (this.session === null || this.plans === null || this.measuring !== null) return;
     void this.conversation.ask(detail.question, this.plans, this.settings, this.session);
   }
 
   private regenerate(): void {
-    if (this.session === null || this.plans === null) return;
+    if (this.session === null || this.plans === null || this.measuring !== null) return;
     void this.conversation.regenerate(this.plans, this.settings, this.session);
   }
 
@@ -576,9 +637,7 @@ export class App extends LitElement {
   }
 
   private laneTitle(plan: PlanInfo): string {
-    const { layers } = this;
-    const kept = plan.layers.length;
-    return kept === layers ? strings.lane.full(layers) : strings.lane.part(kept, layers);
+    return strings.lane.of(plan, this.layers);
   }
 
   private writeReport(): void {

@@ -1,9 +1,22 @@
 // A question, both answers to it, the sentence that compares them, and their replay at the measured pace.
 import { css, html, LitElement, nothing } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
+import { cost, shareOfLimit, type Cost } from "../cost";
+import { departures, tokensAlike, type Departures } from "../departures";
+import type { PackInfo } from "../engine";
+import { ROUNDS, type Measurement } from "../measure";
 import { strings } from "../strings";
-import { compare, LANES, replayMs, textAt, type Exchange, type LaneIndex } from "../turns";
+import {
+  compare,
+  LANES,
+  replayMs,
+  textAt,
+  type Answer,
+  type Exchange,
+  type LaneIndex,
+} from "../turns";
 import "./answer";
+import "./measurement";
 import "./share";
 import type { Sharer } from "./share";
 import { shared } from "./shared";
@@ -15,6 +28,16 @@ export class ExchangeView extends LitElement {
   @property({ type: Number }) layers = 0;
   /** Null while no model is there that could vouch for the figures. */
   @property({ attribute: false }) sharer: Sharer | null = null;
+  /** Null until the pack is open (again). */
+  @property({ attribute: false }) pack: PackInfo | null = null;
+  @property({ attribute: false }) measurement: Measurement | null = null;
+  /** What the device reads at the best; null while nobody has measured it. */
+  @property({ attribute: false }) bytesPerSecond: number | null = null;
+  /** Its prompt can be run again just now. */
+  @property({ type: Boolean }) measurable = false;
+  @state() private departures: Departures | null = null;
+  /** The texts that were compared. */
+  private compared: readonly [string, string] = ["", ""];
   /** How far the replay is; null when none runs. */
   @state() private replayedMs: number | null = null;
   private frame = 0;
@@ -81,6 +104,12 @@ export class ExchangeView extends LitElement {
         font: 0.9rem/1.4 var(--sans);
       }
 
+      .buttons {
+        display: flex;
+        flex-wrap: wrap;
+        gap: 0.5rem;
+      }
+
       .clock {
         display: inline-flex;
         align-items: center;
@@ -114,15 +143,61 @@ export class ExchangeView extends LitElement {
       <div class="answers ${this.replayedMs === null ? "" : "replaying"}">
         ${LANES.map((lane) => this.renderAnswer(exchange, lane))}
       </div>
-      ${this.renderVerdict(exchange)} ${this.renderShare(exchange)}
+      ${this.renderVerdict(exchange)}
+      <hd-measurement .measurement=${this.measurement} .pack=${this.pack}></hd-measurement>
+      ${this.renderShare(exchange)}
     `;
+  }
+
+  override updated(): void {
+    void this.markDepartures();
+  }
+
+  /** Once both lanes have drawn what they say. */
+  private async markDepartures(): Promise<void> {
+    const { exchange } = this;
+    const [first, second] = this.renderRoot.querySelectorAll("hd-answer");
+    if (exchange === null || first === undefined || second === undefined) return;
+    await Promise.all([first.updateComplete, second.updateComplete]);
+    const said = [first.said, second.said] as const;
+    const isNew = said[0] !== this.compared[0] || said[1] !== this.compared[1];
+    // A replay shows less than was compared, and marks it as it comes.
+    if (isNew && this.replayedMs === null && exchange === this.exchange) {
+      this.compared = said;
+      const [a, b] = exchange.answers;
+      this.departures =
+        a.plan.name === b.plan.name || said.includes("")
+          ? null
+          : departures(...said, { first: mayGoOn(a), second: mayGoOn(b) });
+    }
+    first.mark([], this.departures?.first?.first ?? null);
+    second.mark(this.departures?.marked ?? [], this.departures?.first?.second ?? null);
+  }
+
+  /** The first departure named, and how many there are; null while either lane has said nothing. */
+  private departure(exchange: Exchange): string | null {
+    const { departures: found, compared } = this;
+    if (found === null) return null;
+    const words = strings.departure;
+    const [a, b] = exchange.answers;
+    if (found.first === null) return a.state === "done" && b.state === "done" ? words.same : null;
+    const { alike, first, second } = found.first;
+    const cut = (text: string, range: typeof first) => range && text.slice(range.start, range.end);
+    const isFull = a.plan.layers.length === this.layers;
+    const named = words.named(
+      alike + 1,
+      tokensAlike(a.tokens, b.tokens) + 1,
+      cut(compared[1], second),
+      cut(compared[0], first),
+      isFull ? words.fullModel : words.firstLane,
+    );
+    return found.departed === 0 ? named : `${named} ${words.count(found.departed, found.words)}`;
   }
 
   private renderAnswer(exchange: Exchange, lane: LaneIndex) {
     const answer = exchange.answers[lane];
-    const kept = answer.plan.layers.length;
-    const title =
-      kept === this.layers ? strings.lane.full(kept) : strings.lane.part(kept, this.layers);
+    const title = strings.lane.of(answer.plan, this.layers);
+    const costs = this.costOf(answer);
     const replayed = this.replayedMs === null ? null : textAt(answer, this.replayedMs);
     return html`<hd-answer
       class="lane-${lane}"
@@ -134,9 +209,24 @@ export class ExchangeView extends LitElement {
       .answer=${answer}
       heading=${title}
       .replayed=${replayed}
+      .departure=${lane === 1 && replayed === null ? this.departure(exchange) : null}
+      .cost=${costs}
+      .shareOfLimit=${this.shareOf(exchange, answer, costs)}
       ?replaying=${replayed !== null}
       ?together=${exchange.together}
     ></hd-answer>`;
+  }
+
+  private costOf({ plan, stats }: Answer): Cost | null {
+    if (this.pack === null || stats === null) return null;
+    return cost(this.pack, plan, Math.round(stats.promptTokens + stats.generatedTokens / 2));
+  }
+
+  private shareOf({ together }: Exchange, { stats }: Answer, costs: Cost | null): number | null {
+    const { bytesPerSecond } = this;
+    if (costs === null || stats === null || bytesPerSecond === null || together) return null;
+    const { decodeTokensPerSecond: speed } = stats;
+    return speed > 0 ? shareOfLimit(costs, speed, bytesPerSecond) : null;
   }
 
   private renderVerdict(exchange: Exchange) {
@@ -156,9 +246,18 @@ export class ExchangeView extends LitElement {
               <span>${strings.replay.clock(replayedMs)}</span>
             </p>`
       }
-      <button type="button" @click=${replayedMs === null ? this.startReplay : this.endReplay}>
-        ${replayedMs === null ? strings.replay.start : strings.replay.skip}
-      </button>
+      <span class="buttons">
+        <button
+          type="button"
+          ?disabled=${!this.measurable || replayedMs !== null}
+          @click=${() => this.dispatchEvent(new CustomEvent("measure"))}
+        >
+          ${strings.measure.start(ROUNDS)}
+        </button>
+        <button type="button" @click=${replayedMs === null ? this.startReplay : this.endReplay}>
+          ${replayedMs === null ? strings.replay.start : strings.replay.skip}
+        </button>
+      </span>
     </div>`;
   }
 
@@ -190,6 +289,11 @@ export class ExchangeView extends LitElement {
     cancelAnimationFrame(this.frame);
     this.replayedMs = null;
   }
+}
+
+/** Only what the model itself ended is complete. */
+function mayGoOn({ finish }: Answer): boolean {
+  return finish !== "end-token";
 }
 
 declare global {
