@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::HealError;
 use super::schedule::Schedule;
 use crate::checkpoint::LayerWeight;
 use crate::config::LlamaConfig;
+use crate::heal::HealError;
 
 /// All that a training run depends on beside the model, the plan and the text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -163,6 +163,17 @@ impl Settings {
         }
         if !(self.weight_decay >= 0.0 && self.clip > 0.0) {
             return bad("--weight-decay is at least 0, and --clip above 0".into());
+        }
+        if self.low_rank.is_some() && self.tune != Tune::None {
+            return bad(
+                "whole layers and low-rank changes are not trained together; take --tune none"
+                    .into(),
+            );
+        }
+        if self.low_rank.is_none() && self.base == Base::Q4 {
+            return bad(
+                "--base q4 is for low-rank changes: weights that are trained are f32".into(),
+            );
         }
         match &self.low_rank {
             Some(low_rank) => low_rank.check(config),
