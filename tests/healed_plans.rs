@@ -116,7 +116,13 @@ fn replaced_layers_lie_on_the_device_once_whatever_plans_run_them() {
     let once = healed(Format::Q4, &changed);
     let mut twice = once.clone();
     let entry = PlanEntry::new("healed again", "Again", [0, 4, 11]);
-    let written = healing::add(&mut twice.0, &mut twice.1, model::open(NAME), entry, &changed);
+    let written = healing::add(
+        &mut twice.0,
+        &mut twice.1,
+        model::open(NAME),
+        entry,
+        &changed,
+    );
     assert_eq!(written, [""; 0]);
     let layer = (bytes(&plain) - bytes(&packed(&checkpoint_of_11(), Format::Q4))) as u64;
     assert_eq!((bytes(&once) - bytes(&plain)) as u64, layer);

@@ -49,7 +49,11 @@ pub fn add_healed(
             entry.head = Some(number_of(&mut document.heads, shard));
         }
     }
-    match document.plans.iter_mut().find(|plan| plan.name == entry.name) {
+    match document
+        .plans
+        .iter_mut()
+        .find(|plan| plan.name == entry.name)
+    {
         Some(known) => *known = entry,
         None => document.plans.push(entry),
     }

@@ -167,9 +167,9 @@ fn what_is_written_is_measured_by_eval_as_heal_measured_it() {
             "--state",
             text(&texts.path("state")),
         ]);
-        let found = measured["tasks"][0]["figures"]["cross_entropy"]["value"].as_f64();
-        let found =
-            found.or_else(|| measured["tasks"][0]["values"]["cross_entropy"]["value"].as_f64());
+        let figures = &measured["tasks"][0]["figures"];
+        let found = figures["cross_entropy"].as_f64();
+        let found = found.or_else(|| figures["cross_entropy"]["value"].as_f64());
         let found = found.unwrap_or_else(|| panic!("no loss in {measured}"));
         // The same weights on the same windows; batches may be put together otherwise.
         assert!((found - after).abs() < 1e-6, "{method}: {found} {after}");

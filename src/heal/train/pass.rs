@@ -6,7 +6,7 @@
 use burn::tensor::Tensor;
 
 use super::loss::{Sums, Targets};
-use super::settings::{Base, Settings, is_cut};
+use super::settings::{Base, Settings, cut_places};
 use super::student::{Draw, Segment, Values};
 use super::trainer::Trainer;
 use crate::checkpoint::Weight;
@@ -54,7 +54,7 @@ struct Forward {
 }
 
 enum Kept {
-    Input(Tensor<3>),
+    Input(Box<Tensor<3>>),
     Segment(Box<Segment>),
 }
 
@@ -159,7 +159,7 @@ impl Trainer<'_> {
                 kept.push((place, Kept::Segment(Box::new(segment))));
             } else {
                 if place >= first {
-                    kept.push((place, Kept::Input(x.clone())));
+                    kept.push((place, Kept::Input(Box::new(x.clone()))));
                 }
                 x = self.student.forward(place, x, &self.positions, draw);
             }
@@ -188,7 +188,7 @@ impl Trainer<'_> {
                 Kept::Segment(segment) => *segment,
                 Kept::Input(x) => {
                     let how = (Some(piece.draw), place > first);
-                    self.student.segment(place, x, &self.positions, how)
+                    self.student.segment(place, *x, &self.positions, how)
                 }
             };
             let (input, of_layer) = segment.backward(upstream);
@@ -249,19 +249,16 @@ impl Trainer<'_> {
 
 /// The cuts of a plan over `count` layers; none before the first layer that runs, where the student has no layer.
 pub(super) fn cuts(layers: &[usize], count: usize) -> Vec<Cut> {
-    let inner = (1..layers.len()).filter(|place| is_cut(layers, *place));
-    let inner = inner.map(|place| Cut {
-        place,
-        layer: layers[place],
-    });
-    let mut cuts: Vec<Cut> = inner.collect();
-    if layers.last().is_some_and(|last| last + 1 < count) {
-        cuts.push(Cut {
-            place: layers.len(),
-            layer: count,
-        });
-    }
-    cuts
+    let places = cut_places(layers, count)
+        .into_iter()
+        .filter(|place| *place > 0);
+    let layer = |place: usize| layers.get(place).copied().unwrap_or(count);
+    places
+        .map(|place| Cut {
+            place,
+            layer: layer(place),
+        })
+        .collect()
 }
 
 /// Leading layers that student and teacher run alike, so that they need to run once: there are as many places as layers before

@@ -78,7 +78,7 @@ impl Student {
             heads: Heads::new(config),
             eps: config.rms_norm_eps,
         };
-        let trained = settings.trained_layers(layers);
+        let trained = settings.trained_layers(layers, config.layers);
         for (place, &layer) in layers.iter().enumerate() {
             let values = match resident.and_then(|dense| dense.block(layer)) {
                 Some(block) => LayerWeight::ALL.map(|part| block.weight(part)).to_vec(),

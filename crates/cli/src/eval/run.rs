@@ -133,9 +133,8 @@ fn load<'m>(
     device: &Device,
 ) -> Result<(Dense<'m>, Option<Dense<'m>>)> {
     let full = LayerPlan::full(model.source().config().layers)?;
-    let is_full = other_weights.is_none()
-        && plan.is_whole_layers()
-        && plan.layers().layers == full.layers;
+    let is_full =
+        other_weights.is_none() && plan.is_whole_layers() && plan.layers().layers == full.layers;
     let compares = works.iter().any(|work| {
         matches!(
             work.job,
