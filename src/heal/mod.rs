@@ -12,39 +12,22 @@ mod peft;
 
 // What trains needs autodiff, which the page does without.
 #[cfg(not(target_family = "wasm"))]
-mod corpus;
-#[cfg(not(target_family = "wasm"))]
-mod loss;
-#[cfg(not(target_family = "wasm"))]
-mod optimiser;
-#[cfg(not(target_family = "wasm"))]
-mod schedule;
-#[cfg(not(target_family = "wasm"))]
-mod settings;
-#[cfg(not(target_family = "wasm"))]
-mod state;
-#[cfg(not(target_family = "wasm"))]
-mod student;
-#[cfg(not(target_family = "wasm"))]
-mod trainer;
+mod train;
 
 use crate::checkpoint::CheckpointError;
 use crate::dense::DenseError;
 use crate::plan::PlanError;
 
 pub use self::adapter::{Adapter, Factors};
-#[cfg(not(target_family = "wasm"))]
-pub use self::corpus::Corpus;
 pub use self::healing::{HEALING, Healing, HealingFiles, HealingNote, Record, TENSORS, Text};
 pub use self::overlay::Healed;
 pub use self::patch::{Calibration, PatchForm, PatchOptions, Patched, PatchedCut, patch};
 pub use self::peft::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, PeftFiles};
 #[cfg(not(target_family = "wasm"))]
-pub use self::schedule::Schedule;
-#[cfg(not(target_family = "wasm"))]
-pub use self::settings::{Base, LowRank, Objective, Settings, Tune, part_name, part_of_name};
-#[cfg(not(target_family = "wasm"))]
-pub use self::trainer::{Parts, StepNote, Trainer};
+pub use self::train::{
+    Base, Corpus, LowRank, Objective, Parts, Progress, Schedule, Settings, StepNote, Trainer, Tune,
+    part_name, part_of_name,
+};
 
 /// Why a model cannot be healed, or a healing not read.
 #[derive(Debug, thiserror::Error)]

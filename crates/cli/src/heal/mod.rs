@@ -130,8 +130,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         model: &model,
         hashes,
     };
-    if args.how.method == Method::Patch {
-        return run_patch(args, &subject);
+    match args.how.method {
+        Method::Patch => return run_patch(args, &subject),
+        Method::None => return train::measure(args, &subject),
+        Method::Lora | Method::Distill | Method::LastLayers => {}
     }
     let init = init(args, &subject)?;
     let healed = init.as_ref().map(|init| Healed::new(model.source(), init));
@@ -155,13 +157,23 @@ fn run_patch(args: &Args, subject: &Subject) -> Result<()> {
     let (device, gpu) = args.device.open()?;
     let (model, plan) = (subject.model, &subject.plan);
     if args.conduct.dry_run {
-        println!(
-            "would fit a patch of plan {} on {} tokens of the texts on {}, and write {}",
-            plan.name,
-            args.patch.patch_tokens,
-            gpu.name,
-            args.output.display()
-        );
+        let tokens = args.patch.patch_tokens;
+        if args.conduct.json {
+            let (output, device) = (&args.output, gpu.name);
+            println!(
+                "{}",
+                json!({
+                    "dry_run": true, "output": output, "method": "patch", "plan": plan.name, "device": device, "tokens": tokens,
+                })
+            );
+        } else {
+            println!(
+                "would fit a patch of plan {} to {tokens} tokens of the texts on {}, and write {}",
+                plan.name,
+                gpu.name,
+                args.output.display()
+            );
+        }
         return Ok(());
     }
     healing::refuse_existing(&args.output)?;

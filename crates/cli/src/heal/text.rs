@@ -51,7 +51,13 @@ pub(super) fn read(args: &Args, tokenizer: &Tokenizer) -> Result<Texts> {
     for path in &args.valid {
         let (text, note) = open_text(path)?;
         // In one piece, as `halfdepth eval` reads it.
-        texts.held_out.extend(tokenizer.encode(text, false)?);
+        let mut ids = tokenizer.encode(text, false)?;
+        if args.valid.len() > 1 {
+            // As much of each, in whole windows, so that none reaches from one text into the next.
+            let windows = args.valid_windows / args.valid.len();
+            ids.truncate(windows.max(1).min(ids.len() / args.window) * args.window);
+        }
+        texts.held_out.extend(ids);
         texts.held_out_texts.push(note);
     }
     if args.valid.is_empty() {

@@ -1,11 +1,12 @@
 //! In: what is healed, texts, settings. Out: a healing in its folder; on the way there, states that a run goes on from.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use halfdepth::checkpoint::hex;
-use halfdepth::dense::DenseSource;
+use halfdepth::dense::{Dense, DenseSource};
 use halfdepth::heal::{
     Corpus, HEALING, HealError, Healing, Parts, Record, Settings, StepNote, Trainer,
 };
@@ -14,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::curve::{Display, Log};
 use super::text::{self, Texts};
-use super::{Args, Method, Subject};
+use super::{Args, Subject};
 use crate::conduct::{read_at_most, write_whole_with};
 use crate::healing;
 
@@ -118,7 +119,7 @@ impl Run<'_, '_> {
             self.save()?;
         }
         let end = loop {
-            if self.trainer.is_done() || self.args.how.method == Method::None {
+            if self.trainer.is_done() {
                 break End::Steps;
             }
             if self.is_out_of_patience() {
@@ -265,6 +266,15 @@ impl Run<'_, '_> {
             loss(progress.best.map(|(loss, _)| loss)),
             progress.best.map_or(progress.step, |(_, step)| step)
         );
+        let best = progress.best.map(|(loss, _)| loss);
+        if best
+            .zip(progress.loss_before)
+            .is_some_and(|(best, before)| best >= before)
+        {
+            println!(
+                "  warning: that is no better than the cut itself; take a lower --learning-rate, more --steps, or a text nearer to the held-out one"
+            );
+        }
         if end == End::Minutes {
             println!("the same command goes on from here");
         }
@@ -298,6 +308,50 @@ fn record(
     record
 }
 
+/// Measures the cut as it is, and writes a healing that changes nothing: what others are held against.
+pub(super) fn measure(args: &Args, subject: &Subject) -> Result<()> {
+    let texts = text::read(args, subject.encoder.tokenizer())?;
+    let (device, gpu) = args.device.open()?;
+    if args.conduct.dry_run {
+        println!(
+            "would measure plan {} on {} held-out tokens on {}, and write {}",
+            subject.plan.name,
+            texts.held_out.len(),
+            gpu.name,
+            args.output.display()
+        );
+        return Ok(());
+    }
+    healing::refuse_existing(&args.output)?;
+    let (source, plan) = (subject.model.source(), subject.plan.clone());
+    let dense = Dense::load(source, plan, &device, &mut |_, _| {})?;
+    let loss = dense.cross_entropy(&texts.held_out, args.window, subject.encoder.prefix())?;
+    let mut record = subject.record(args);
+    record.loss_before = Some(loss);
+    record.loss_after = Some(loss);
+    let unchanged = Healing {
+        record,
+        tensors: BTreeMap::new(),
+    };
+    healing::write(&args.output, &unchanged, source.config(), None)?;
+    let output = &args.output;
+    if args.conduct.json {
+        println!(
+            "{}",
+            json!({
+                "output": output, "method": "none", "plan": subject.plan.name, "steps": 0, "tokens": 0,
+                "loss_before": loss, "loss_after": loss,
+            })
+        );
+    } else {
+        println!(
+            "{}: held-out loss {loss:.4}, nothing healed",
+            output.display()
+        );
+    }
+    Ok(())
+}
+
 /// What tells one run from another: whoever has the same ends with the same weights.
 fn key(record: &Record, subject: &Subject, init: Option<&Healing>, device: &str) -> String {
     let mut hash = Sha256::new();
@@ -318,16 +372,27 @@ fn is_done(args: &Args, key: &str) -> Result<bool> {
     if !path.exists() || args.output.join(STATE).exists() {
         return Ok(false);
     }
-    let record = Record::parse(&read_at_most(&path, 1 << 20)?);
-    let same =
-        record.is_ok_and(|record| record.settings.get("key").and_then(Value::as_str) == Some(key));
-    if same && !args.conduct.json {
+    let Ok(record) = Record::parse(&read_at_most(&path, 1 << 20)?) else {
+        return Ok(false);
+    };
+    if record.settings.get("key").and_then(Value::as_str) != Some(key) {
+        return Ok(false);
+    }
+    if args.conduct.json {
+        println!(
+            "{}",
+            json!({
+                "output": args.output, "method": record.method, "steps": record.steps, "tokens": record.tokens,
+                "ended_by": "an earlier run", "loss_before": record.loss_before, "loss_after": record.loss_after,
+            })
+        );
+    } else {
         println!(
             "{} was healed by this very command already; remove it to heal again",
             args.output.display()
         );
     }
-    Ok(same)
+    Ok(true)
 }
 
 fn remove(path: PathBuf) -> Result<()> {

@@ -7,13 +7,14 @@ use std::io::Write;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
-use super::healing::parse_tensors;
 use super::optimiser::Moments;
 use super::student::{Parameter, Values, to_host};
 use super::trainer::Progress;
-use super::{HealError, Trainer, part_name};
+use super::{Trainer, part_name};
 use crate::checkpoint::hugging_face_name;
 use crate::dense::tensor;
+use crate::heal::HealError;
+use crate::heal::healing::parse_tensors;
 
 const FORMAT: &str = "halfdepth-heal-state";
 const VERSION: u64 = 1;

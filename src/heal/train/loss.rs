@@ -7,11 +7,11 @@
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, Device, IndexingUpdateOp, Int, Tensor, TensorData};
 
-use super::HealError;
 use super::settings::Objective;
 use super::student::{Parameter, Student, Values};
 use crate::checkpoint::Weight;
 use crate::dense::{Dense, read_floats, rms_norm};
+use crate::heal::HealError;
 
 /// Sums over tokens, in nats; `hidden` has no unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -76,14 +76,13 @@ impl Objective {
         }
         let upstream = Tensor::cat(upstream, 0);
         let mut gradients = (normed * upstream.autodiff()).sum().backward();
-        let missing = || HealError::Settings {
-            what: "no gradient reached the stream".into(),
-        };
-        let gradient = stream.grad_remove(&mut gradients).ok_or_else(missing)?;
+        let gradient = stream.grad_remove(&mut gradients);
+        let gradient = gradient.expect("the stream takes part in the sum");
         let mut of_parameters = Values::new();
         if let Some(of_head) = of_head {
             of_parameters.insert(Parameter::Whole(Weight::Head), of_head);
-            let of_norm = norm.grad_remove(&mut gradients).ok_or_else(missing)?;
+            let of_norm = norm.grad_remove(&mut gradients);
+            let of_norm = of_norm.expect("the norm takes part in the sum");
             of_parameters.insert(Parameter::Whole(Weight::FinalNorm), of_norm);
         }
         Ok(HeadLoss {
@@ -110,7 +109,7 @@ impl Objective {
             cross_entropy: -total(picked)?,
             ..Sums::default()
         };
-        let mut gradient: Option<Tensor<2>> = None;
+        let mut gradient = None;
         if self.cross_entropy > 0.0 {
             let minus_one = Tensor::full([count, 1], -1.0, (&x.device(), DType::F32));
             let q = log_q.clone().exp();
@@ -126,7 +125,7 @@ impl Objective {
             };
             let log_q = match is_plain {
                 true => log_q,
-                false => log_softmax(logits / self.temperature, 1),
+                false => log_softmax(logits.clone() / self.temperature, 1),
             };
             let p = log_p.clone().exp();
             sums.divergence = total((p.clone() * (log_p - log_q.clone())).sum_dim(1))?;
@@ -137,7 +136,7 @@ impl Objective {
                 None => of_teacher,
             });
         }
-        let gradient = gradient.unwrap_or_else(|| Tensor::zeros_like(&log_q_shape(x, head)));
+        let gradient = gradient.unwrap_or_else(|| Tensor::zeros_like(&logits));
         Ok((gradient, sums))
     }
 
@@ -173,11 +172,6 @@ impl Sums {
         self.divergence += other.divergence;
         self.hidden += other.hidden;
     }
-}
-
-fn log_q_shape(x: &Tensor<2>, head: &[Tensor<2>]) -> Tensor<2> {
-    let vocabulary = head.iter().map(|piece| piece.dims()[0]).sum();
-    Tensor::zeros([x.dims()[0], vocabulary], (&x.device(), DType::F32))
 }
 
 fn product(x: &Tensor<2>, head: &[Tensor<2>]) -> Tensor<2> {

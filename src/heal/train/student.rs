@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-use super::HealError;
 use super::settings::{Base, LowRank, Settings};
 use crate::checkpoint::{LayerWeight, Weight};
 use crate::config::LlamaConfig;
 use crate::dense::{
-    DenseError, DenseSource, Heads, Positions, Weights, attention, mlp, read_floats, tensor,
+    Dense, DenseError, DenseSource, Heads, Positions, Weights, attention, mlp, read_floats, tensor,
 };
 use crate::draws::SplitMix;
+use crate::heal::HealError;
 use crate::quant::{Format, Packed};
 use crate::weights::WeightsError;
 
@@ -60,11 +60,12 @@ pub(super) struct Segment {
 const HEAD_PIECE: usize = 1 << 24;
 
 impl Student {
-    /// Reads the layers that run. `source` is what healing begins with.
+    /// Reads the layers that run. `source` is what healing begins with; `resident` what of it is on the device already.
     pub(super) fn load(
         source: &dyn DenseSource,
         layers: &[usize],
         settings: &Settings,
+        resident: Option<&Dense>,
         device: &Device,
     ) -> Result<Self, HealError> {
         let config = source.config();
@@ -77,21 +78,14 @@ impl Student {
             heads: Heads::new(config),
             eps: config.rms_norm_eps,
         };
-        let trained = settings.trained_layers(layers);
+        let trained = settings.trained_layers(layers, config.layers);
         for (place, &layer) in layers.iter().enumerate() {
-            let mut weights = source.layer(layer)?;
-            for part in LayerWeight::ALL {
+            let values = match resident.and_then(|dense| dense.block(layer)) {
+                Some(block) => LayerWeight::ALL.map(|part| block.weight(part)).to_vec(),
+                None => read_layer(source, layer, settings.base, device)?,
+            };
+            for (part, values) in LayerWeight::ALL.into_iter().zip(values) {
                 let weight = Weight::Layer(layer, part);
-                let mut values = std::mem::take(weights.part_mut(part));
-                let shape = part.shape(config);
-                if settings.base == Base::Q4 && !part.is_norm() {
-                    let packed = Packed::quantise(shape.0, shape.1, Format::Q4, &values);
-                    let packed = packed.map_err(|source| {
-                        DenseError::Weights(WeightsError::Quant { weight, source })
-                    })?;
-                    values = packed.dequantise();
-                }
-                let values = tensor(values, [shape.0, shape.1], device);
                 match trained.contains(&place) {
                     true => student.values.insert(Parameter::Whole(weight), values),
                     false => student.frozen.insert(weight, values),
@@ -157,7 +151,7 @@ impl Student {
         place: usize,
         x: Tensor<3>,
         positions: &Positions,
-        draw: Draw,
+        draw: Option<Draw>,
     ) -> Tensor<3> {
         let leaves = self.leaves(place);
         self.run(place, &leaves, x, positions, draw)
@@ -169,7 +163,7 @@ impl Student {
         place: usize,
         x: Tensor<3>,
         positions: &Positions,
-        (draw, reaches_input): (Draw, bool),
+        (draw, reaches_input): (Option<Draw>, bool),
     ) -> Segment {
         let input = match reaches_input {
             true => x.autodiff().require_grad(),
@@ -191,7 +185,7 @@ impl Student {
         leaves: &Values,
         x: Tensor<3>,
         positions: &Positions,
-        draw: Draw,
+        draw: Option<Draw>,
     ) -> Tensor<3> {
         let weights = Layer {
             student: self,
@@ -277,7 +271,7 @@ struct Layer<'s> {
     student: &'s Student,
     layer: usize,
     leaves: &'s Values,
-    draw: Draw,
+    draw: Option<Draw>,
 }
 
 impl Layer<'_> {
@@ -291,14 +285,12 @@ impl Layer<'_> {
     }
 
     fn drop_some(&self, part: LayerWeight, x: Tensor<2>, share: f32) -> Tensor<2> {
-        if share == 0.0 || self.draw.0 == 0 {
+        let Some(Draw(draw)) = self.draw.filter(|_| share > 0.0) else {
             return x;
-        }
+        };
         let [rows, cols] = x.dims();
-        let mut random = SplitMix(
-            self.draw.0
-                ^ ((self.layer as u64) << 8 | part as u64).wrapping_mul(0xd134_2543_de82_ef95),
-        );
+        let place = (self.layer as u64) << 8 | part as u64;
+        let mut random = SplitMix(draw ^ place.wrapping_mul(0xd134_2543_de82_ef95));
         let below = (f64::from(share) * 2.0_f64.powi(32)) as u64;
         let kept = 1.0 / (1.0 - share);
         // Two draws of 32 bits to a number.
@@ -341,6 +333,30 @@ impl Weights for Layer<'_> {
             _ => y,
         }
     }
+}
+
+/// A layer's weights in the order of [`LayerWeight::ALL`].
+fn read_layer(
+    source: &dyn DenseSource,
+    layer: usize,
+    base: Base,
+    device: &Device,
+) -> Result<Vec<Tensor<2>>, HealError> {
+    let mut weights = source.layer(layer)?;
+    let mut read = Vec::new();
+    for part in LayerWeight::ALL {
+        let mut values = std::mem::take(weights.part_mut(part));
+        let (rows, cols) = part.shape(source.config());
+        if base == Base::Q4 && !part.is_norm() {
+            let packed = Packed::quantise(rows, cols, Format::Q4, &values);
+            let weight = Weight::Layer(layer, part);
+            let packed = packed
+                .map_err(|source| DenseError::Weights(WeightsError::Quant { weight, source }))?;
+            values = packed.dequantise();
+        }
+        read.push(tensor(values, [rows, cols], device));
+    }
+    Ok(read)
 }
 
 fn head_pieces(source: &dyn DenseSource, device: &Device) -> Result<Vec<Tensor<2>>, HealError> {

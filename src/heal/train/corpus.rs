@@ -1,7 +1,7 @@
 //! In: a text's tokens. Out: the sequences that training reads, in an order that a number and a seed decide.
 
-use super::HealError;
 use crate::draws::SplitMix;
+use crate::heal::HealError;
 
 /// Disjoint windows of a text, each after the begin token alone, as `halfdepth eval` measures them.
 pub struct Corpus {

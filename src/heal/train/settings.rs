@@ -1,13 +1,11 @@
 //! What to train, towards what, for how long.
 
-use std::ops::Range;
-
 use serde::{Deserialize, Serialize};
 
-use super::HealError;
 use super::schedule::Schedule;
 use crate::checkpoint::LayerWeight;
 use crate::config::LlamaConfig;
+use crate::heal::HealError;
 
 /// All that a training run depends on beside the model, the plan and the text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -107,21 +105,19 @@ impl Objective {
 }
 
 impl Settings {
-    /// Places, in the list of layers that run, of those that are trained whole.
-    pub(super) fn trained_layers(&self, layers: &[usize]) -> Vec<usize> {
-        let count = layers.len();
-        let spans: Vec<Range<usize>> = match self.tune {
-            Tune::None => Vec::new(),
-            Tune::All => vec![0..count],
-            Tune::Last(last) => vec![count.saturating_sub(last)..count],
-            Tune::Around(side) => (0..=count)
-                .filter(|place| is_cut(layers, *place))
-                .map(|place| place.saturating_sub(side)..(place + side).min(count))
-                .collect(),
+    /// Places, in the list of layers that run of `count`, of those that are trained whole.
+    pub(super) fn trained_layers(&self, layers: &[usize], count: usize) -> Vec<usize> {
+        let cuts = cut_places(layers, count);
+        let is_trained = |place: &usize| match self.tune {
+            Tune::None => false,
+            Tune::All => true,
+            Tune::Last(last) => place + last >= layers.len(),
+            Tune::Around(side) => {
+                let is_near = |cut: &usize| place + side >= *cut && *place < cut + side;
+                cuts.iter().any(is_near)
+            }
         };
-        (0..count)
-            .filter(|place| spans.iter().any(|span| span.contains(place)))
-            .collect()
+        (0..layers.len()).filter(is_trained).collect()
     }
 
     /// Refuses what cannot be trained.
@@ -164,6 +160,17 @@ impl Settings {
         if !(self.weight_decay >= 0.0 && self.clip > 0.0) {
             return bad("--weight-decay is at least 0, and --clip above 0".into());
         }
+        if self.low_rank.is_some() && self.tune != Tune::None {
+            return bad(
+                "whole layers and low-rank changes are not trained together; take --tune none"
+                    .into(),
+            );
+        }
+        if self.low_rank.is_none() && self.base == Base::Q4 {
+            return bad(
+                "--base q4 is for low-rank changes: weights that are trained are f32".into(),
+            );
+        }
         match &self.low_rank {
             Some(low_rank) => low_rank.check(config),
             None if self.tune == Tune::None && !self.head => {
@@ -180,7 +187,8 @@ impl LowRank {
         if self.rank == 0 || self.targets.is_empty() {
             return bad("--rank is at least 1, and --targets names a matrix".into());
         }
-        if !(0.0..1.0).contains(&self.dropout) || !(self.alpha.is_finite() && self.alpha > 0.0) {
+        let is_alpha = self.alpha.is_finite() && self.alpha > 0.0;
+        if !(0.0..1.0).contains(&self.dropout) || !is_alpha {
             return bad("--dropout is from 0 to below 1, and --alpha above 0".into());
         }
         for part in &self.targets {
@@ -198,9 +206,13 @@ impl LowRank {
     }
 }
 
-/// Whether layers are missing before this place of the list: between two that run.
-pub(super) fn is_cut(layers: &[usize], place: usize) -> bool {
-    place > 0 && place < layers.len() && layers[place] != layers[place - 1] + 1
+/// The places of the list before which layers are missing; its length, where the deepest are.
+pub(super) fn cut_places(layers: &[usize], count: usize) -> Vec<usize> {
+    let is_cut = |place: &usize| {
+        let before = place.checked_sub(1).map_or(0, |place| layers[place] + 1);
+        before < layers.get(*place).copied().unwrap_or(count)
+    };
+    (0..=layers.len()).filter(is_cut).collect()
 }
 
 /// The name a matrix has in PEFT's `target_modules`.
@@ -247,5 +259,56 @@ mod parts {
                 .ok_or_else(|| D::Error::custom(format!("no matrix is called {name}")))
         };
         names.iter().map(part).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_around_cuts_are_found_wherever_the_cut_is() {
+        let rows: [(&[usize], &[usize], &[usize]); 5] = [
+            (&[0, 1, 2, 3, 4, 11], &[5], &[4, 5]),
+            (&[0, 1, 5, 6, 9, 10, 11], &[2, 4], &[1, 2, 3, 4]),
+            (&[0, 1, 2], &[3], &[2]),
+            (&[3, 4, 5, 6, 7, 8, 9, 10, 11], &[0], &[0]),
+            (&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], &[], &[]),
+        ];
+        for (layers, cuts, around) in rows {
+            assert_eq!(cut_places(layers, 12), cuts, "{layers:?}");
+            let one = trained(Tune::Around(1), layers);
+            assert_eq!(one, around, "{layers:?}");
+        }
+        assert_eq!(trained(Tune::Last(2), &[0, 1, 2, 11]), [2, 3]);
+        assert_eq!(trained(Tune::Last(9), &[0, 1, 11]), [0, 1, 2]);
+        assert_eq!(trained(Tune::All, &[0, 1, 11]), [0, 1, 2]);
+    }
+
+    fn trained(tune: Tune, layers: &[usize]) -> Vec<usize> {
+        let settings = Settings {
+            tune,
+            head: false,
+            low_rank: None,
+            base: Base::F32,
+            objective: Objective {
+                cross_entropy: 1.0,
+                divergence: 0.0,
+                temperature: 1.0,
+                hidden: 0.0,
+            },
+            schedule: Schedule {
+                peak: 1.0,
+                warmup: 0,
+                steps: 1,
+            },
+            batch: 1,
+            accumulate: 1,
+            tokens: 1,
+            weight_decay: 0.0,
+            clip: 1.0,
+            seed: 0,
+        };
+        settings.trained_layers(layers, 12)
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use burn::optim::{AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, Optimizer};
 use burn::tensor::Tensor;
 
-use super::HealError;
 use super::student::{Parameter, Values, to_host};
+use crate::heal::HealError;
 
 /// AdamW over all parameters: decay for matrices, none for norms.
 pub(super) struct Optimiser {
