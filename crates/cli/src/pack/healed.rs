@@ -73,7 +73,10 @@ mod tests {
         let rows = [
             ("a/b", ("a/b", None, None)),
             ("a:best", ("a", Some("best"), None)),
-            ("a:best:Half: healed", ("a", Some("best"), Some("Half: healed"))),
+            (
+                "a:best:Half: healed",
+                ("a", Some("best"), Some("Half: healed")),
+            ),
             ("a::Title", ("a", None, Some("Title"))),
         ];
         for (text, (folder, name, title)) in rows {
