@@ -78,13 +78,8 @@ pub fn add(
         files.insert(file.to_string(), bytes.to_vec());
         Ok(())
     };
-    add_healed(
-        manifest,
-        checkpoint,
-        &HealedPlan { entry, weights },
-        &mut put,
-    )
-    .expect("a plan");
+    let healed = checkpoint.replacing(weights).expect("weights of its shape");
+    add_healed(manifest, &healed, entry, &mut put).expect("a plan");
     written
 }
 

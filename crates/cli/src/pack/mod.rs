@@ -1,5 +1,6 @@
 //! `halfdepth pack`: quantises a model into the files that a page fetches, and measures its plans.
 
+mod healed;
 mod measure;
 
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use halfdepth::pack::{MANIFEST, Manifest, PackOptions, Source as PackSource, wri
 use halfdepth::plan::{LayerPlan, PlanEntry};
 use halfdepth::quant::Format;
 
+use self::healed::HealedArg;
 use crate::model::{DeviceChoice, progress};
 use crate::open::{self, Source};
 
@@ -34,6 +36,10 @@ pub(crate) struct Args {
     /// Bits of the embedding and the head
     #[arg(long, value_enum, default_value_t = Bits::Q8)]
     embedding: Bits,
+    /// Add the plan of a healing that `halfdepth heal` wrote, under a name and with a title for the page; what healing left alone
+    /// is shared with the other plans. May be given several times
+    #[arg(long, value_name = "FOLDER[:NAME[:TITLE]]")]
+    healed: Vec<HealedArg>,
     /// Measure every plan on this text: its loss, and how far it is from full depth. May be given several times; the page shows
     /// the first
     #[arg(long, value_name = "TEXT")]
@@ -78,9 +84,18 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     std::fs::create_dir_all(&args.output)
         .with_context(|| format!("cannot make {}", args.output.display()))?;
     let mut manifest = write_pack(args, &checkpoint)?;
+    // Measuring reads the pack as it was written.
+    let put_manifest = |manifest: &Manifest| {
+        put(&args.output, MANIFEST, manifest.to_json().as_bytes())
+            .with_context(|| format!("cannot write to {}", args.output.display()))
+    };
+    if !args.healed.is_empty() {
+        healed::add(args, &mut manifest)?;
+        put_manifest(&manifest)?;
+    }
     if !args.measure.is_empty() {
         measure::measure(args, &mut manifest)?;
-        put(&args.output, MANIFEST, manifest.to_json().as_bytes())?;
+        put_manifest(&manifest)?;
     }
     let bytes: u64 = manifest.files().iter().map(|file| file.bytes).sum();
     println!(
