@@ -9,6 +9,7 @@ mod lens;
 mod map;
 mod noise;
 mod question;
+mod settings;
 mod tracer;
 
 use crate::dense::DenseError;
@@ -21,7 +22,8 @@ pub use self::lens::{Lens, Reading};
 pub use self::map::{Estimate, Map};
 pub use self::noise::embedding_deviation;
 pub use self::question::{Occurrence, Question};
-pub use self::tracer::{Kind, Settings, Tracer, likeliest};
+pub use self::settings::{Kind, Settings};
+pub use self::tracer::{Tracer, likeliest};
 
 /// Why a prompt cannot be traced.
 #[derive(Debug, thiserror::Error)]
