@@ -116,15 +116,15 @@ pub enum HealError {
     },
     /// The loss left every bound.
     #[error(
-        "heal: training diverged at step {step}: the loss is {loss:.3}, it began at {first:.3}; take a lower --learning-rate or a longer --warmup"
+        "heal: training diverged at step {step}: the loss is {loss:.3}, it was {lowest:.3} before; take a lower --learning-rate or a longer --warmup"
     )]
     Diverged {
         /// The step, counted from 1.
         step: u64,
         /// Of late.
         loss: f64,
-        /// At the beginning.
-        first: f64,
+        /// At the beginning, or at its lowest since.
+        lowest: f64,
     },
     /// A saved state that cannot be gone on from.
     #[error("heal: the saved state cannot be used ({reason}); remove it to begin anew")]

@@ -62,7 +62,7 @@ enum Verb {
     /// Takes up an adapter that PEFT trained on a pruned folder.
     Adopt(adopt::Args),
     /// Makes up for the layers that a plan leaves out: trains those that stay, or patches them.
-    Heal(heal::Args),
+    Heal(Box<heal::Args>),
     /// Measures a model at some depth: loss, distance from full depth, benchmarks, what it writes.
     Eval(eval::Args),
     /// Measures every depth by every strategy: figures against the share of layers dropped, and their knees.

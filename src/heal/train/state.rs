@@ -26,7 +26,7 @@ struct Header {
     version: u64,
     key: String,
     step: u64,
-    first_loss: u64,
+    lowest_loss: u64,
     recent: Vec<u64>,
     loss_before: Option<u64>,
     best: Option<(u64, u64)>,
@@ -148,7 +148,7 @@ impl Trainer<'_> {
             version: VERSION,
             key: key.into(),
             step: progress.step,
-            first_loss: progress.first_loss.to_bits(),
+            lowest_loss: progress.lowest_loss.to_bits(),
             recent: progress.recent.iter().map(|loss| loss.to_bits()).collect(),
             loss_before: progress.loss_before.map(f64::to_bits),
             best: progress.best.map(|(loss, step)| (loss.to_bits(), step)),
@@ -161,7 +161,7 @@ impl Header {
     fn progress(&self) -> Progress {
         Progress {
             step: self.step,
-            first_loss: f64::from_bits(self.first_loss),
+            lowest_loss: f64::from_bits(self.lowest_loss),
             recent: self
                 .recent
                 .iter()

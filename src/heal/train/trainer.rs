@@ -57,8 +57,8 @@ pub struct Trainer<'s> {
 pub struct Progress {
     /// Steps done.
     pub step: u64,
-    /// The first step's loss.
-    pub first_loss: f64,
+    /// The first step's loss, or the lowest mean of some steps' since.
+    pub lowest_loss: f64,
     /// The latest losses, the last one last.
     pub recent: Vec<f64>,
     /// Held-out loss before the first step.
@@ -208,22 +208,27 @@ impl<'s> Trainer<'s> {
     fn watch(&mut self, loss: f64, gradient_norm: f64) -> Result<(), HealError> {
         let progress = &mut self.progress;
         if progress.step == 0 {
-            progress.first_loss = loss;
+            progress.lowest_loss = loss;
         }
         progress.recent.push(loss);
         let excess = progress.recent.len().saturating_sub(RECENT);
         progress.recent.drain(..excess);
+        let is_full = progress.recent.len() == RECENT;
         let mean = progress.recent.iter().sum::<f64>() / progress.recent.len() as f64;
-        // Noise moves a loss by less, and training that goes well never comes near.
-        let far = progress.recent.len() == RECENT && mean > 1.5 * progress.first_loss + 0.5;
-        match loss.is_finite() && gradient_norm.is_finite() && !far {
-            true => Ok(()),
-            false => Err(HealError::Diverged {
+        let lowest = progress.lowest_loss;
+        // From batch to batch a mean moves by less, and training that goes well does not come near.
+        let is_far = is_full && mean > 1.5 * lowest + 0.5;
+        if !loss.is_finite() || !gradient_norm.is_finite() || is_far {
+            return Err(HealError::Diverged {
                 step: progress.step + 1,
-                loss: if far { mean } else { loss },
-                first: progress.first_loss,
-            }),
+                loss: if is_far { mean } else { loss },
+                lowest,
+            });
         }
+        if is_full {
+            progress.lowest_loss = lowest.min(mean);
+        }
+        Ok(())
     }
 
     /// Nats a token on held-out tokens, by `halfdepth eval`'s protocol: what would be written now, measured as it would be read.

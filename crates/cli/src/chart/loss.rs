@@ -12,6 +12,9 @@ pub(crate) struct LossCurve {
     pub(crate) held_out: Vec<(f64, f64)>,
 }
 
+/// Points, colour, width.
+type Line<'p> = (&'p [(f64, f64)], Colour, f32);
+
 const PLOT: (f32, f32) = (318.0, 214.0);
 const LEFT: f32 = 64.0;
 const TOP: f32 = 72.0;
@@ -41,9 +44,9 @@ pub(crate) fn loss_curve(curve: &LossCurve) -> Drawing {
         5,
     );
     let mean = averaged(&curve.trained);
-    let left = [(&curve.trained, PALE, 1.0), (&mean, BLUE, 2.0)];
+    let left = [(&curve.trained[..], PALE, 1.0), (&mean, BLUE, 2.0)];
     panel(&mut drawing, LEFT, ("trained on", &steps), &left);
-    let held_out = [(&curve.held_out, RED, 2.0)];
+    let held_out = [(&curve.held_out[..], RED, 2.0)];
     panel(
         &mut drawing,
         LEFT + PLOT.0 + BETWEEN,
@@ -53,12 +56,7 @@ pub(crate) fn loss_curve(curve: &LossCurve) -> Drawing {
     drawing
 }
 
-fn panel(
-    drawing: &mut Drawing,
-    x: f32,
-    (name, steps): (&str, &Axis),
-    lines: &[(&Vec<(f64, f64)>, Colour, f32)],
-) {
+fn panel(drawing: &mut Drawing, x: f32, (name, steps): (&str, &Axis), lines: &[Line]) {
     let losses = Axis::covering(
         lines
             .iter()

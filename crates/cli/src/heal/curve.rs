@@ -133,7 +133,7 @@ impl Display {
                 sparkline(self.losses.iter().copied()),
                 note.loss
             ));
-        } else if !self.is_silent && note.step % (self.steps / LINES).max(1) == 0 {
+        } else if !self.is_silent && note.step.is_multiple_of((self.steps / LINES).max(1)) {
             println!(
                 "step {}/{}  loss {:.4}  rate {:.2e}  {speed:.0} tokens/s",
                 note.step, self.steps, note.loss, note.rate

@@ -65,10 +65,17 @@ pub(super) fn read(args: &Args, tokenizer: &Tokenizer) -> Result<Texts> {
         texts.held_out = texts.train.split_off(texts.train.len() - aside);
     }
     texts.held_out.truncate(limit);
-    if texts.held_out.is_empty() {
-        bail!("the held-out text has no token; name a longer one with --valid");
-    }
     Ok(texts)
+}
+
+impl Texts {
+    /// Refuses a held-out text that tells nothing.
+    pub(super) fn check_held_out(&self) -> Result<()> {
+        if self.held_out.is_empty() {
+            bail!("the held-out text has no token; name a longer one with --valid");
+        }
+        Ok(())
+    }
 }
 
 fn open_text(path: &Path) -> Result<(&'static str, Text)> {

@@ -59,6 +59,7 @@ pub(super) fn run(
         subject.encoder.prefix(),
         settings.seed,
     )?;
+    texts.check_held_out()?;
     let (device, gpu) = args.device.open()?;
     let record = record(args, subject, init, &settings, &texts);
     let key = key(&record, subject, init, &gpu.name);
@@ -138,11 +139,11 @@ impl Run<'_, '_> {
                 Err(error) => return Err(error.into()),
             };
             self.note(&note)?;
-            let evaluates = note.step % every == 0 || self.trainer.is_done();
+            let evaluates = note.step.is_multiple_of(every) || self.trainer.is_done();
             if evaluates {
                 self.evaluate()?;
             }
-            if evaluates || note.step % self.args.checkpoint_every == 0 {
+            if evaluates || note.step.is_multiple_of(self.args.checkpoint_every) {
                 self.save()?;
             }
         };
@@ -311,6 +312,7 @@ fn record(
 /// Measures the cut as it is, and writes a healing that changes nothing: what others are held against.
 pub(super) fn measure(args: &Args, subject: &Subject) -> Result<()> {
     let texts = text::read(args, subject.encoder.tokenizer())?;
+    texts.check_held_out()?;
     let (device, gpu) = args.device.open()?;
     if args.conduct.dry_run {
         println!(
