@@ -10,6 +10,7 @@ use std::sync::Arc;
 use burn::tensor::{ExecutionError, Tensor};
 
 use super::DecodeError;
+pub(super) use super::machine::SCORE_ROWS;
 use super::machine::{BATCH, Machine, Pass, attentions};
 use super::pace::Pace;
 use crate::kernels::candidates::Candidates;
@@ -89,17 +90,8 @@ impl Lane {
         options: LaneOptions,
     ) -> Result<Self, DecodeError> {
         let (config, plan) = (model.config(), plan.into());
-        if !model.has(&plan) {
-            return Err(DecodeError::Plan {
-                plan: plan.layers().name.clone(),
-                layers: config.layers,
-            });
-        }
         let context = options.context.min(config.context);
-        let bytes = Cache::bytes_for(config, attentions(&plan), context);
-        if context == 0 || bytes > LARGEST_CACHE {
-            return Err(DecodeError::Context { context, bytes });
-        }
+        check_plan(model, &plan, context)?;
         let machine = Machine::new(model, plan, context, options.variant).await?;
         Ok(Self {
             pace: Pace::new(machine.chunk),
@@ -114,6 +106,16 @@ impl Lane {
     /// What runs.
     pub fn plan(&self) -> &LanePlan {
         &self.machine.plan
+    }
+
+    /// Runs another plan over the same weights from now on, without loading anything; what was read is forgotten.
+    ///
+    /// # Errors
+    /// The plan does not fit the model or memory, or the device refused.
+    pub async fn change_plan(&mut self, plan: LanePlan) -> Result<(), DecodeError> {
+        check_plan(self.model(), &plan, self.context())?;
+        self.truncate(0);
+        self.machine.change_plan(plan).await
     }
 
     /// The kernels it runs.
@@ -353,6 +355,45 @@ impl Lane {
         Ok(logits)
     }
 
+    /// Reads `tokens`; gives the residual stream of the last one at every depth of the plan: before its first layer, then after each.
+    /// (hidden_size) each. One readback for each depth.
+    ///
+    /// # Errors
+    /// As [`Lane::prefill`].
+    pub async fn streams(&mut self, tokens: &[u32]) -> Result<Vec<Vec<f32>>, DecodeError> {
+        let last = self.feed_but_last(tokens)?;
+        let streams = self.machine.streams(last, self.cached.len()).await?;
+        self.cached.push(last);
+        Ok(streams)
+    }
+
+    /// Reads `tokens`; gives the logits after the last one as they would be if the plan ended before its first layer, and after
+    /// each. (vocabulary) each. One readback for each depth.
+    ///
+    /// # Errors
+    /// As [`Lane::prefill`].
+    pub async fn logits_by_depth(&mut self, tokens: &[u32]) -> Result<Vec<Vec<f32>>, DecodeError> {
+        let last = self.feed_but_last(tokens)?;
+        let (position, depth) = (self.cached.len(), self.plan().layers().layers.len());
+        let mut logits = Vec::with_capacity(depth + 1);
+        for layers in 0..=depth {
+            logits.push(self.machine.logits_after(last, position, layers).await?);
+        }
+        self.cached.push(last);
+        Ok(logits)
+    }
+
+    /// Forgets what was read, reads all but the last token and gives that.
+    fn feed_but_last(&mut self, tokens: &[u32]) -> Result<u32, DecodeError> {
+        self.truncate(0);
+        self.check(tokens)?;
+        let (last, before) = tokens.split_last().ok_or(DecodeError::EmptyPrompt)?;
+        if !before.is_empty() {
+            self.feed(before)?;
+        }
+        Ok(*last)
+    }
+
     /// Refuses tokens that cannot be run.
     fn check(&self, tokens: &[u32]) -> Result<(), DecodeError> {
         let vocabulary = self.model().config().vocab_size;
@@ -372,6 +413,22 @@ impl Lane {
         }
         Ok(())
     }
+}
+
+/// Refuses a plan that the model does not have, or whose cache no device should be asked for.
+fn check_plan(model: &Llama, plan: &LanePlan, context: usize) -> Result<(), DecodeError> {
+    let config = model.config();
+    if !model.has(plan) {
+        return Err(DecodeError::Plan {
+            plan: plan.layers().name.clone(),
+            layers: config.layers,
+        });
+    }
+    let bytes = Cache::bytes_for(config, attentions(plan), context);
+    if context == 0 || bytes > LARGEST_CACHE {
+        return Err(DecodeError::Context { context, bytes });
+    }
+    Ok(())
 }
 
 pub(super) async fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, DecodeError> {

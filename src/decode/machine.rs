@@ -67,9 +67,16 @@ pub(super) struct Machine {
     decode_work: Workspace,
     prefill_work: Workspace,
     head: HeadWork,
-    /// By pass; none on the CPU. They point at this machine's buffers and at the model's.
-    graphs: [Option<Graph>; Pass::COUNT],
+    graphs: Graphs,
+    /// The graphs of plans that ran before, the last one's first: who mutes a layer and unmutes it again need not wait.
+    resting: Vec<(LanePlan, Graphs)>,
 }
+
+/// By pass; none on the CPU. They point at their machine's buffers and at the model's.
+type Graphs = [Option<Graph>; Pass::COUNT];
+
+/// Plans whose graphs are kept. A graph holds the bindings of its launches, some kilobytes a layer; its buffers are the machine's.
+const MOST_RESTING: usize = 7;
 
 impl Machine {
     /// Allocates for `context` positions and, on a GPU, compiles and captures what every lane needs.
@@ -88,6 +95,7 @@ impl Machine {
             prefill_work: Workspace::new(config, context, chunk, device),
             head: HeadWork::new(config, 1, device),
             graphs: Default::default(),
+            resting: Vec::new(),
             plan,
             variant,
             chunk,
@@ -100,6 +108,29 @@ impl Machine {
     /// Whether passes are replayed from graphs: on a GPU.
     pub(super) fn is_captured(&self) -> bool {
         self.graphs[Pass::Decode as usize].is_some()
+    }
+
+    /// Runs another plan from now on; what is in the cache is lost. Nothing is loaded: on a GPU the plan's passes are captured, unless
+    /// they are known.
+    pub(super) async fn change_plan(&mut self, plan: LanePlan) -> Result<(), DecodeError> {
+        if plan == self.plan {
+            return Ok(());
+        }
+        let known = self.resting.iter().position(|(known, _)| *known == plan);
+        let graphs = known.map(|at| self.resting.remove(at).1);
+        let graphs = std::mem::replace(&mut self.graphs, graphs.unwrap_or_default());
+        let before = std::mem::replace(&mut self.plan, plan);
+        let wanted = match graphs[Pass::SampleDecode as usize] {
+            Some(_) => &[&Pass::ALWAYS[..], &Pass::SAMPLING].concat()[..],
+            None => &Pass::ALWAYS,
+        };
+        self.resting.insert(0, (before, graphs));
+        self.resting.truncate(MOST_RESTING);
+        self.cache.grow(attentions(&self.plan), self.model.device());
+        let is_missing = |pass: &Pass| self.graphs[*pass as usize].is_none();
+        let missing: Vec<Pass> = wanted.iter().copied().filter(is_missing).collect();
+        self.place(0, 1);
+        self.capture(&missing).await
     }
 
     /// Captures what a sampler needs. What the device holds past `position` is lost, and so are the control words.
@@ -202,6 +233,45 @@ impl Machine {
             position += chunk.len();
         }
         Ok(logits)
+    }
+
+    /// The residual stream of one more token at every depth of the plan: before its first layer, then after each. (hidden_size) each
+    pub(super) async fn streams(
+        &mut self,
+        id: u32,
+        position: usize,
+    ) -> Result<Vec<Vec<f32>>, DecodeError> {
+        self.rewind(id, position);
+        let Self {
+            model,
+            plan,
+            cache,
+            control,
+            decode_work: work,
+            ..
+        } = self;
+        let depth = plan.layers().layers.len();
+        let mut streams = Vec::with_capacity(depth + 1);
+        for layers in std::iter::once(0..0).chain((0..depth).map(|at| at..at + 1)) {
+            model.body_between(plan, layers, control, work, cache);
+            streams.push(read(work.residual()).await?);
+        }
+        Ok(streams)
+    }
+
+    /// The logits after one more token, were the plan to end after its first `layers` layers. (vocabulary)
+    pub(super) async fn logits_after(
+        &mut self,
+        id: u32,
+        position: usize,
+        layers: usize,
+    ) -> Result<Vec<f32>, DecodeError> {
+        self.rewind(id, position);
+        let (model, plan) = (Arc::clone(&self.model), &self.plan);
+        let work = &mut self.decode_work;
+        model.body_to(plan, layers, &self.control, work, &mut self.cache);
+        model.score(plan, &self.control, work, &mut self.head, self.variant);
+        read(self.head.logits()).await
     }
 
     fn compute(&mut self, pass: Pass) {

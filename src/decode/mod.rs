@@ -1,7 +1,9 @@
 //! From token ids to text: lanes over a shared model, sampling, stopping, and turns of a conversation.
 
 mod bandwidth;
+mod compare;
 mod device;
+pub mod distribution;
 mod lane;
 mod machine;
 mod pace;
@@ -15,6 +17,7 @@ use thiserror::Error;
 
 pub use bandwidth::{Bandwidth, read_bandwidth};
 pub use burn::tensor::Device;
+pub use compare::{TokenComparison, compare};
 #[cfg(test)]
 pub(crate) use device::test_gpu;
 pub use device::{GpuInfo, cpu, open_gpu};

@@ -1,5 +1,7 @@
 //! In: token ids and a position on the device. Out: logits on the device. One pass over the layers of a plan.
 
+use std::ops::Range;
+
 use burn::tensor::{DType, Device, Int, Tensor};
 
 use super::{Layer, Llama, float_tensor, word_tensor};
@@ -53,6 +55,16 @@ impl Cache {
             rotations: float_tensor(rotations, device),
             heads,
             variant,
+        }
+    }
+
+    /// Makes room for plans of more attentions.
+    pub fn grow(&mut self, layers: usize, device: &Device) {
+        let h = self.heads;
+        let words = (self.variant.cache).words(h.kv_heads * h.context * h.head_dim);
+        while self.layers.len() < layers {
+            let room = (words_slot(words, device), words_slot(words, device));
+            self.layers.push(room);
         }
     }
 
@@ -126,6 +138,11 @@ impl Workspace {
             mlp,
             bytes,
         }
+    }
+
+    /// The residual stream that the last pass left. (rows, hidden_size)
+    pub fn residual(&self) -> Tensor<2> {
+        self.residual.read()
     }
 
     /// Bytes on the device.
@@ -253,23 +270,65 @@ impl Llama {
         work: &mut Workspace,
         cache: &mut Cache,
     ) {
+        let all = self.sublayers(plan, plan.layers().layers.len());
+        self.run(plan, &all, 0..all.len(), control, work, cache);
+    }
+
+    /// As [`Llama::body`], from layer `layers.start` of the plan's list on, after a pass that ended there, to before `layers.end`.
+    pub fn body_between(
+        &self,
+        plan: &LanePlan,
+        layers: Range<usize>,
+        control: &Control,
+        work: &mut Workspace,
+        cache: &mut Cache,
+    ) {
+        let all = self.sublayers(plan, plan.layers().layers.len());
+        let [first, last] = [layers.start, layers.end].map(|n| self.sublayers(plan, n).len());
+        self.run(plan, &all, first..last, control, work, cache);
+    }
+
+    /// As [`Llama::body`], over the first `layers` layers alone: their stream is left as the head takes it.
+    pub fn body_to(
+        &self,
+        plan: &LanePlan,
+        layers: usize,
+        control: &Control,
+        work: &mut Workspace,
+        cache: &mut Cache,
+    ) {
+        let some = self.sublayers(plan, layers);
+        self.run(plan, &some, 0..some.len(), control, work, cache);
+    }
+
+    fn run(
+        &self,
+        plan: &LanePlan,
+        sublayers: &[Sublayer<'_>],
+        part: Range<usize>,
+        control: &Control,
+        work: &mut Workspace,
+        cache: &mut Cache,
+    ) {
         let step = || control.step.read();
         let variant = cache.variant;
-        let sublayers = self.sublayers(plan);
         // Who writes the stream leaves it as the next sublayer's norm, or the head's, takes it.
         let norm_of = |at: usize| {
             let sublayer = sublayers.get(at);
             sublayer.map_or_else(|| self.head(plan).0, Sublayer::norm)
         };
         let vocabulary = self.config.vocab_size;
-        for table in self.embedding.parts() {
+        let tables = if part.start == 0 { usize::MAX } else { 0 };
+        for table in self.embedding.parts().take(tables) {
             let (ids, norm) = (control.ids.read(), norm_of(0));
             work.stream(|residual, normed| {
                 embed(ids, &table, residual, norm, normed, step(), vocabulary)
             });
         }
-        let mut caches = cache.layers.iter_mut();
-        for (at, sublayer) in sublayers.iter().enumerate() {
+        let is_attention = |sublayer: &&Sublayer| matches!(sublayer, Sublayer::Attention(_));
+        let before = sublayers[..part.start].iter().filter(is_attention).count();
+        let mut caches = cache.layers.iter_mut().skip(before);
+        for (at, sublayer) in sublayers.iter().enumerate().take(part.end).skip(part.start) {
             let (input, weight) = match sublayer {
                 Sublayer::Attention(layer) => {
                     let Some(kept) = caches.next() else {
@@ -295,11 +354,11 @@ impl Llama {
         }
     }
 
-    /// The sublayers that a plan runs, in their order.
-    fn sublayers(&self, plan: &LanePlan) -> Vec<Sublayer<'_>> {
+    /// The sublayers that a plan's first `layers` layers run, in their order.
+    fn sublayers(&self, plan: &LanePlan, layers: usize) -> Vec<Sublayer<'_>> {
         let muted = plan.sublayers();
         let mut sublayers = Vec::new();
-        for layer in &plan.layers().layers {
+        for layer in plan.layers().layers.iter().take(layers) {
             let weights = self.layer(plan, *layer);
             if !muted.mute_attention().contains(layer) {
                 sublayers.push(Sublayer::Attention(weights));

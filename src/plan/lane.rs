@@ -56,6 +56,17 @@ impl LanePlan {
         })
     }
 
+    /// The same weights for other layers: what was replaced stays so where it runs still.
+    pub fn with_layers(&self, layers: LayerPlan) -> Self {
+        let mut replaced = self.replaced.clone();
+        replaced.retain(|layer, _| layers.layers.contains(layer));
+        Self {
+            plan: layers.into(),
+            replaced,
+            head: self.head,
+        }
+    }
+
     /// The same weights, with the attention of some layers and the MLP of others muted, and no others.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! In: a model's weights, one layer at a time, and samples of a text. Out: how far each block of layers turns the residual
 //! stream, which is how little it would be missed (arXiv 2403.17887, section 3.2; block influence: arXiv 2403.03853).
 
+mod angles;
 mod document;
 mod measure;
 mod sampling;
@@ -9,6 +10,7 @@ mod turn;
 
 use crate::dense::DenseError;
 
+pub use self::angles::angles;
 pub use self::document::{MAX_SCAN_BYTES, Scan, ScannedModel, ScannedText, Sublayers};
 pub use self::measure::{Measured, Scanner, memory_bytes};
 pub use self::sampling::{Sampling, draw};

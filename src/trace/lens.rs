@@ -78,7 +78,8 @@ impl Lens {
 }
 
 impl Reading {
-    fn new(here: &[f64], last: &[f64], chosen: usize, top: usize) -> Self {
+    /// What log-probabilities say; `last` are the whole model's, `chosen` the token it chooses.
+    pub fn new(here: &[f64], last: &[f64], chosen: usize, top: usize) -> Self {
         let mut order: Vec<usize> = (0..here.len()).collect();
         let likelier = |a: &usize, b: &usize| here[*b].total_cmp(&here[*a]).then(a.cmp(b));
         let top = top.min(order.len());

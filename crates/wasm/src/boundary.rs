@@ -7,7 +7,7 @@ use halfdepth::decode::{Bandwidth, DecodeError, Step};
 use halfdepth::kernels::UnknownVariant;
 use halfdepth::model::{BuildError, Cache, LoadError};
 use halfdepth::pack::{FileInfo, Manifest, PackError, Role};
-use halfdepth::plan::{PlanEntry, PlanFigures};
+use halfdepth::plan::{PlanEntry, PlanError, PlanFigures};
 use halfdepth::tokenizer::TokenizerError;
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::JsValue;
@@ -34,14 +34,31 @@ pub(crate) enum Prompt {
 impl Request {
     /// Takes what is to be read out of the request.
     pub(crate) fn take_prompt(&mut self) -> Result<Prompt, Failure> {
-        match (self.messages.take(), self.ids.take()) {
-            (Some(messages), None) => Ok(Prompt::Messages(messages)),
-            (None, Some(ids)) => Ok(Prompt::Ids(ids)),
-            _ => Err(Failure::new(
-                "InvalidRequest",
-                "a turn takes either `messages` or `ids`; give one of them",
-            )),
-        }
+        one_prompt(self.messages.take(), self.ids.take())
+    }
+}
+
+/// What is to be read: a conversation, or token ids as they are.
+#[derive(Deserialize)]
+pub(crate) struct PromptRequest {
+    messages: Option<Vec<Message>>,
+    ids: Option<Vec<u32>>,
+}
+
+impl PromptRequest {
+    pub(crate) fn prompt(self) -> Result<Prompt, Failure> {
+        one_prompt(self.messages, self.ids)
+    }
+}
+
+fn one_prompt(messages: Option<Vec<Message>>, ids: Option<Vec<u32>>) -> Result<Prompt, Failure> {
+    match (messages, ids) {
+        (Some(messages), None) => Ok(Prompt::Messages(messages)),
+        (None, Some(ids)) => Ok(Prompt::Ids(ids)),
+        _ => Err(Failure::new(
+            "InvalidRequest",
+            "a prompt is either `messages` or `ids`; give one of them",
+        )),
     }
 }
 
@@ -326,6 +343,12 @@ impl From<UnknownVariant> for Failure {
 impl From<PackError> for Failure {
     fn from(error: PackError) -> Self {
         Self::new("PackError", error.to_string())
+    }
+}
+
+impl From<PlanError> for Failure {
+    fn from(error: PlanError) -> Self {
+        Self::new("InvalidRequest", error.to_string())
     }
 }
 

@@ -12,6 +12,7 @@ use halfdepth::decode::{self, Device, GpuInfo, Lane, LaneOptions, Turn, TurnRequ
 use halfdepth::kernels::Variant;
 use halfdepth::model::{Cache, Loader};
 use halfdepth::pack::Manifest;
+use halfdepth::plan::LanePlan;
 use halfdepth::tokenizer::Tokenizer;
 use serde::Serialize;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -50,13 +51,15 @@ pub struct Engine {
 
 /// A lane's place: empty while the lane is at work.
 struct Place {
+    /// What the manifest calls the lane's plan: [`Engine::set_plan`] changes what runs of it.
+    named: LanePlan,
     bytes: usize,
     at_rest: Option<AtRest>,
 }
 
-struct AtRest {
-    lane: Lane,
-    turn: Option<Turn>,
+pub(crate) struct AtRest {
+    pub(crate) lane: Lane,
+    pub(crate) turn: Option<Turn>,
 }
 
 #[wasm_bindgen]
@@ -92,11 +95,12 @@ impl Engine {
             context: LARGEST_CONTEXT,
             variant: self.variant.get(),
         };
-        let lane = Lane::with(&model, plan, options)
+        let lane = Lane::with(&model, plan.clone(), options)
             .await
             .map_err(Failure::from)?;
         let mut lanes = self.lanes.borrow_mut();
         lanes.push(Place {
+            named: plan,
             bytes: lane.bytes(),
             at_rest: Some(AtRest { lane, turn: None }),
         });
@@ -264,6 +268,66 @@ impl Engine {
         })
     }
 
+    /// The plan that the lane was made for.
+    pub(crate) fn named_plan(&self, lane: usize) -> Result<LanePlan, Failure> {
+        let lanes = self.lanes.borrow();
+        let place = lanes.get(lane).ok_or_else(|| no_lane(lane))?;
+        Ok(place.named.clone())
+    }
+
+    /// Takes lanes that are at rest and whose files are in, lets `work` run on them and puts them back, whatever came of it.
+    pub(crate) async fn with_lanes<const N: usize, T>(
+        &self,
+        numbers: [usize; N],
+        work: impl AsyncFnOnce(&mut [Lane; N]) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut taken: Vec<(usize, AtRest)> = Vec::new();
+        for number in numbers {
+            match self.take(number) {
+                Ok(at_rest) => taken.push((number, at_rest)),
+                Err(error) => {
+                    taken
+                        .into_iter()
+                        .for_each(|(n, at_rest)| self.put_back(n, at_rest));
+                    return Err(error);
+                }
+            }
+        }
+        // What a turn kept of its lane is lost to whoever reads something else with it.
+        let lanes = taken.into_iter().map(|(_, at_rest)| at_rest.lane);
+        let Ok(mut lanes) = <[Lane; N]>::try_from(lanes.collect::<Vec<_>>()) else {
+            unreachable!("as many as were taken")
+        };
+        let all_in = lanes.iter().try_fold(true, |all, lane| {
+            Ok::<_, Failure>(all && self.loader()?.holds(lane.plan()))
+        });
+        let done = match all_in {
+            Ok(true) => work(&mut lanes).await,
+            Ok(false) => Err(not_loaded()),
+            Err(error) => Err(error),
+        };
+        for (number, lane) in numbers.into_iter().zip(lanes) {
+            if let Some(place) = self.lanes.borrow_mut().get_mut(number) {
+                place.bytes = lane.bytes();
+            }
+            self.put_back(number, AtRest { lane, turn: None });
+        }
+        done
+    }
+
+    pub(crate) fn tokenizer(&self) -> Result<&Tokenizer, Failure> {
+        self.tokenizer.get().ok_or_else(not_loaded)
+    }
+
+    pub(crate) fn begin_token(&self) -> Result<u32, Failure> {
+        self.manifest.config().bos_token.ok_or_else(|| {
+            Failure::new(
+                "PackError",
+                "the model names no begin token, after which to measure",
+            )
+        })
+    }
+
     fn take(&self, lane: usize) -> Result<AtRest, Failure> {
         let mut lanes = self.lanes.borrow_mut();
         let place = lanes.get_mut(lane).ok_or_else(|| no_lane(lane))?;
@@ -277,7 +341,7 @@ impl Engine {
     }
 
     /// The conversation as the model reads it. A model without a chat template continues the last message.
-    fn prompt(&self, messages: &[Message]) -> Result<Vec<u32>, Failure> {
+    pub(crate) fn prompt(&self, messages: &[Message]) -> Result<Vec<u32>, Failure> {
         let tokenizer = self.tokenizer.get().ok_or_else(not_loaded)?;
         match &self.template {
             // The template writes the special tokens itself.
@@ -371,7 +435,7 @@ fn no_lane(lane: usize) -> Failure {
     )
 }
 
-fn to_js(value: &impl Serialize) -> Result<JsValue, JsValue> {
+pub(crate) fn to_js(value: &impl Serialize) -> Result<JsValue, JsValue> {
     // Numbers as numbers: JSON-compatible, so that a u64 is no BigInt.
     let serializer = serde_wasm_bindgen::Serializer::json_compatible();
     Ok(value.serialize(&serializer).map_err(Failure::from)?)

@@ -6,6 +6,7 @@
 mod adapter;
 mod boundary;
 mod engine;
+mod look;
 
 use wasm_bindgen::prelude::wasm_bindgen;
 
