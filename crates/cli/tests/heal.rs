@@ -302,7 +302,14 @@ fn a_run_without_a_lower_loss_ends_early_and_one_that_diverges_keeps_its_best() 
         "--evaluate-every",
         "1",
     ];
-    let rising = texts.heal(&output, &more);
+    let mut rising = texts.heal(&output, &more);
+    // A small cut, so that the loss has room to rise.
+    let plan = rising
+        .iter()
+        .position(|part| part == "--plan")
+        .expect("a plan");
+    rising[plan] = "--drop".into();
+    rising[plan + 1] = "2".into();
     let message = error(&slices(&rising));
     assert!(
         message.contains("diverged at step") && message.contains("lower --learning-rate"),

@@ -126,10 +126,9 @@ impl Run<'_, '_> {
             if self.is_out_of_patience() {
                 break End::Patience;
             }
-            let minutes = self
-                .args
-                .minutes
-                .map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0));
+            let seconds = self.args.minutes.map(|minutes| minutes.max(0.0) * 60.0);
+            // Longer than a duration can be is no limit.
+            let minutes = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
             if minutes.is_some_and(|limit| self.begun.elapsed() >= limit) {
                 break End::Minutes;
             }
