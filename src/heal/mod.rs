@@ -8,6 +8,7 @@ mod healing;
 mod normal;
 mod overlay;
 mod patch;
+mod patcher;
 mod peft;
 
 // What trains needs autodiff, which the page does without.

@@ -418,7 +418,7 @@ fn original_layers(args: &Args, checkpoint: &Checkpoint) -> Result<Option<Vec<us
 fn add_plan(args: &Args, folder: &Path, mut manifest: Manifest) -> Result<Value> {
     if args.healed.is_some() {
         bail!(
-            "a plan in a pack runs the pack's own layers; write the healed model with --to hf, and pack that"
+            "a pack gets its healed plans when it is packed: `halfdepth pack MODEL --healed FOLDER`"
         );
     }
     if args.output.as_ref().is_some_and(|output| output != folder) {
