@@ -31,6 +31,12 @@ export function indexedDbKeeper(): Keeper {
   };
 }
 
+/** A conversation that has been kept; null for anything else. */
+export function readKept(value: unknown): Kept | null {
+  const kept = v.safeParse(KEPT, value);
+  return kept.success && kept.output.exchanges.length > 0 ? kept.output : null;
+}
+
 export class History {
   private last: Promise<boolean> = Promise.resolve(true);
 
@@ -42,8 +48,7 @@ export class History {
   /** What an earlier visit left; null where that is nothing, or nothing that can be read. */
   async recall(): Promise<Kept | null> {
     try {
-      const kept = v.safeParse(KEPT, await this.keeper.get(this.key));
-      return kept.success && kept.output.exchanges.length > 0 ? kept.output : null;
+      return readKept(await this.keeper.get(this.key));
     } catch {
       return null;
     }

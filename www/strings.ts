@@ -75,10 +75,10 @@ export const strings = {
     reused: (tokens: number) => `${tokens} kept from before`,
     contextLeft: (tokens: number) => `Room for ${format.count(Math.max(0, tokens))} more tokens`,
     memory: (weights: number, lane: number) =>
-      `${format.bytes(weights)} shared weights + ${format.bytes(lane)} of its own on the GPU`,
+      `${format.bytes(weights)} shared weights + ${format.bytes(lane)} of its own`,
   },
 
-  comparison: (comparison: Comparison): string => {
+  comparison: (comparison: Comparison, where = "here"): string => {
     switch (comparison.kind) {
       case "ratio": {
         const { layersKept, layers, ratio } = comparison;
@@ -88,7 +88,7 @@ export const strings = {
             : layersKept * 2 === layers
               ? KEPT_WORDS.half
               : `${layersKept} of ${layers} layers`;
-        return `${subject}: ${format.ratio(ratio)} as fast here.`;
+        return `${subject}: ${format.ratio(ratio)} as fast ${where}.`;
       }
       case "together":
         return "Both ran at once and slowed each other's clock: no fair comparison of speeds.";
@@ -133,6 +133,12 @@ export const strings = {
       `This device read ${format.bytes(bandwidth.bytesPerSecond)} a second at the best, in a buffer of ${format.bytes(bandwidth.bufferBytes)}.`,
     ratio: "Decode, second over first",
     spread: (median: string, least: string, most: string) => `${median} (${least}–${most})`,
+  },
+
+  recorded: {
+    label: (on: string) =>
+      `Recorded on ${on}, with the built-in model. Ask something, and both answers are computed on your machine.`,
+    where: "there",
   },
 
   replay: {
@@ -245,6 +251,9 @@ export const strings = {
       `Give a ${whole ? "whole number" : "number"} from ${min} to ${format.count(max)}.`,
   },
 
+  ready: ({ name }: PackInfo, memory: string) =>
+    `${name} is ready: ${memory} of weights on the GPU, shared by both lanes. No question leaves your machine.`,
+
   loading: {
     title: "Loading the model",
     engine: "Starting the engine",
@@ -353,7 +362,7 @@ export const strings = {
     },
     local: "Everything is computed here; no question leaves your machine.",
   },
-  softwareGpu: "Software GPU: the speeds below say nothing about your machine.",
+  softwareGpu: "Software GPU: these speeds say nothing about your machine.",
 
   speak: {
     begins: (title: string) => `${title}.`,

@@ -8,6 +8,7 @@ import { HalfdepthError, needsReload, toErrorShape, type Opened } from "../proto
 import { History, indexedDbKeeper } from "../history";
 import { fingerprint, link, read, type Read } from "../link";
 import { measure, type Measurement } from "../measure";
+import { recorded } from "../recorded";
 import { report, savedReport } from "../report";
 import { Sentences } from "../sentences";
 import { Session } from "../session";
@@ -33,6 +34,7 @@ import "./exchange";
 import "./lane-head";
 import type { PlanChosen } from "./lane-head";
 import "./notice";
+import "./recorded";
 import "./settings";
 import type { SettingsChanged } from "./settings";
 import type { Sharer } from "./share";
@@ -67,6 +69,8 @@ export class App extends LitElement {
   private choices: readonly PlanInfo[] = [];
   private loading: AbortController | null = null;
   private agree: (yes: boolean) => void = () => undefined;
+  /** Stands in for the built-in model before it has been asked anything. */
+  private readonly recorded = foreign() ? null : recorded();
   private readonly conversation = new Conversation((change) => {
     this.followed(change);
   });
@@ -136,12 +140,6 @@ export class App extends LitElement {
         font-size: 0.85rem;
       }
 
-      .software {
-        margin-top: 0.25rem;
-        color: var(--warning);
-        font-size: 0.85rem;
-      }
-
       hd-status {
         margin-top: 1rem;
       }
@@ -157,13 +155,11 @@ export class App extends LitElement {
         flex-wrap: wrap;
         gap: 0.5rem;
         align-items: center;
-        padding-block: 1.5rem 0.5rem;
+        padding-block: 1rem 0.5rem;
       }
 
-      .examples span {
-        width: 100%;
-        color: var(--muted);
-        font-size: 0.85rem;
+      .recorded {
+        margin-top: 1rem;
       }
 
       .examples button {
@@ -210,25 +206,23 @@ export class App extends LitElement {
         <p class="lead">${strings.lead}</p>
       </header>
       <main>
-        ${this.plans === null ? nothing : this.renderLanes(this.plans)}
+        ${this.shownPlans === null ? nothing : this.renderLanes(this.shownPlans)}
         <hd-notice
           .read=${this.address}
           .same=${this.same}
           .unknownPlans=${this.unknownPlans}
           home=${home()}
         ></hd-notice>
-        ${this.conversation.exchanges.length > 0 ? this.renderExchanges() : nothing}
         <hd-status
           .load=${this.load}
+          .pack=${this.opened?.pack ?? null}
+          weightBytes=${this.session?.memory.weightBytes ?? 0}
           ?conversation=${this.conversation.exchanges.length > 0}
+          ?software=${this.opened?.adapter.fallback === true}
           ?foreign=${foreign()}
           @status-action=${this.act}
         ></hd-status>
-        ${
-          this.load.kind === "ready" && this.conversation.exchanges.length === 0
-            ? this.renderExamples()
-            : nothing
-        }
+        ${this.conversation.exchanges.length > 0 ? this.renderExchanges() : this.renderInvitation()}
         ${this.unkept ? html`<p class="unkept" role="status">${strings.history.notKept}</p>` : nothing}
         ${this.renderComposer()}
         <div class="visually-hidden" role="log" aria-live="polite">
@@ -253,6 +247,7 @@ export class App extends LitElement {
               .lane=${lane}
               .plan=${plans[lane]}
               .choices=${this.session === null ? [] : this.choices}
+              ?pending=${this.load.kind === "loading"}
               layers=${layers}
               weightBytes=${this.session?.memory.weightBytes ?? 0}
               laneBytes=${this.session?.laneBytes(plans[lane].name) ?? 0}
@@ -265,11 +260,6 @@ export class App extends LitElement {
             ></hd-lane-head>`,
         )}
       </div>
-      ${
-        this.opened?.adapter.fallback === true
-          ? html`<p class="software">${strings.softwareGpu}</p>`
-          : nothing
-      }
     `;
   }
 
@@ -292,22 +282,33 @@ export class App extends LitElement {
     </div>`;
   }
 
-  private renderExamples() {
+  /** What may be asked, and, of the built-in model, what came of it elsewhere. */
+  private renderInvitation() {
     const { examples, examplesLabel } = strings.ask;
-    return html`<div class="examples">
-      <span>${examplesLabel}</span>
-      ${examples.map(
-        (example) =>
-          html`<button
-            type="button"
-            @click=${() => {
-              this.box.ask(example);
-            }}
-          >
-            ${example}
-          </button>`,
-      )}
-    </div>`;
+    return html`${
+        this.recorded === null
+          ? nothing
+          : html`<hd-recorded
+              class="recorded"
+              .exchange=${this.recorded.exchange}
+              layers=${this.recorded.layers}
+              on=${this.recorded.on}
+            ></hd-recorded>`
+      }
+      <div class="examples" role="group" aria-label=${examplesLabel}>
+        ${examples.map(
+          (example) =>
+            html`<button
+              type="button"
+              ?disabled=${this.load.kind !== "ready"}
+              @click=${() => {
+                this.box.ask(example);
+              }}
+            >
+              ${example}
+            </button>`,
+        )}
+      </div>`;
   }
 
   private renderComposer() {
@@ -473,7 +474,7 @@ export class App extends LitElement {
 
   /** Of the whole model; 0 before anything is known of it. */
   private get layers(): number {
-    return this.opened?.pack.layers ?? this.keptLayers;
+    return this.opened?.pack.layers ?? (this.keptLayers || (this.recorded?.layers ?? 0));
   }
 
   /** Asks what was shared, question by question, unless the visitor stops it. */
@@ -540,6 +541,13 @@ export class App extends LitElement {
       document.removeEventListener("visibilitychange", watch);
       this.measuring = null;
     }
+  }
+
+  /** Before the pack is open, the plans that the recording has. */
+  private get shownPlans(): Plans | null {
+    if (this.plans !== null || this.recorded === null) return this.plans;
+    const [first, second] = this.recorded.exchange.answers;
+    return [first.plan, second.plan];
   }
 
   private upTo(exchange: Exchange): readonly Exchange[] {
@@ -662,7 +670,9 @@ function refuseWithoutWebGpu(): void {
 
 /** The layers that have come in so far; null when all have. */
 function arrivedLayers(load: LoadState, opened: Opened | null): ReadonlySet<number> | null {
-  if (load.kind === "ready" || opened === null) return null;
+  if (load.kind === "ready") return null;
+  // Where nothing will come, the recording is what there is to see.
+  if (opened === null) return load.kind === "loading" ? new Set() : null;
   const stage = load.kind === "loading" ? load.stage : null;
   if (stage?.stage === "lanes") return null;
   const filesDone = stage?.stage === "files" ? stage.progress.filesDone : 0;

@@ -49,6 +49,18 @@ export class ExchangeView extends LitElement {
         display: block;
       }
 
+      .label {
+        margin-bottom: 0.25rem;
+        color: var(--muted);
+        font-size: 0.85rem;
+      }
+
+      .replay {
+        border-color: var(--full);
+        color: var(--full);
+        font-weight: 600;
+      }
+
       .question {
         margin-bottom: 0.75rem;
         overflow-wrap: anywhere;
@@ -136,6 +148,7 @@ export class ExchangeView extends LitElement {
     const { exchange } = this;
     if (exchange === null) return nothing;
     return html`
+      ${this.renderLabel()}
       <h2 class="question">
         <span class="visually-hidden">${strings.ask.question}: </span
         ><span class="words" dir="auto">${exchange.question}</span>
@@ -147,6 +160,13 @@ export class ExchangeView extends LitElement {
       <hd-measurement .measurement=${this.measurement} .pack=${this.pack}></hd-measurement>
       ${this.renderShare(exchange)}
     `;
+  }
+
+  /** Where its speeds were measured. */
+  protected readonly where: string = "here";
+
+  protected renderLabel(): unknown {
+    return nothing;
   }
 
   override updated(): void {
@@ -239,7 +259,7 @@ export class ExchangeView extends LitElement {
       ${
         replayedMs === null
           ? html`<p class="ratio ${plain}" data-comparison=${comparison.kind}>
-              ${strings.comparison(comparison)}
+              ${strings.comparison(comparison, this.where)}
             </p>`
           : html`<p class="clock">
               <span class="badge">${strings.replay.label}</span>
@@ -248,17 +268,28 @@ export class ExchangeView extends LitElement {
       }
       <span class="buttons">
         <button
+          class="replay"
           type="button"
-          ?disabled=${!this.measurable || replayedMs !== null}
-          @click=${() => this.dispatchEvent(new CustomEvent("measure"))}
+          @click=${() => {
+            if (this.replayedMs === null) this.startReplay();
+            else this.endReplay();
+          }}
         >
-          ${strings.measure.start(ROUNDS)}
-        </button>
-        <button type="button" @click=${replayedMs === null ? this.startReplay : this.endReplay}>
           ${replayedMs === null ? strings.replay.start : strings.replay.skip}
         </button>
+        ${this.sharer === null ? nothing : this.renderMeasure()}
       </span>
     </div>`;
+  }
+
+  private renderMeasure() {
+    return html`<button
+      type="button"
+      ?disabled=${!this.measurable || this.replayedMs !== null}
+      @click=${() => this.dispatchEvent(new CustomEvent("measure"))}
+    >
+      ${strings.measure.start(ROUNDS)}
+    </button>`;
   }
 
   private renderShare(exchange: Exchange) {
@@ -267,7 +298,7 @@ export class ExchangeView extends LitElement {
     return html`<hd-share .sharer=${this.sharer} .exchange=${exchange}></hd-share>`;
   }
 
-  private startReplay(): void {
+  protected startReplay(isWanted = true): void {
     const { exchange } = this;
     if (exchange === null) return;
     const lastMs = replayMs(exchange);
@@ -279,9 +310,11 @@ export class ExchangeView extends LitElement {
       else this.frame = requestAnimationFrame(show);
     };
     this.replayedMs = 0;
-    void this.updateComplete.then(() => {
-      this.scrollIntoView({ block: "nearest" });
-    });
+    if (isWanted) {
+      void this.updateComplete.then(() => {
+        this.scrollIntoView({ block: "nearest" });
+      });
+    }
     this.frame = requestAnimationFrame(show);
   }
 

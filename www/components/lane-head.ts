@@ -24,6 +24,8 @@ export class LaneHead extends LitElement {
   /** The layers that are here while the model loads; null once all are. */
   @property({ attribute: false }) arrived: ReadonlySet<number> | null = null;
   @property({ type: Boolean }) busy = false;
+  /** The choice will be there once the model is; its room is taken already. */
+  @property({ type: Boolean }) pending = false;
   /** No other plan may be chosen just now. */
   @property({ type: Boolean }) locked = false;
   @property({ type: Number }) weightBytes = 0;
@@ -48,10 +50,17 @@ export class LaneHead extends LitElement {
       }
 
       .memory {
-        min-height: 1.2em;
+        /* Its words come with the model; two lines on a phone. */
+        min-height: calc(1.35em * var(--memory-lines, 1));
         color: var(--muted);
         font-size: 0.8rem;
         line-height: 1.35;
+      }
+
+      @media (max-width: 45rem) {
+        :host {
+          --memory-lines: 2;
+        }
       }
 
       select {
@@ -79,15 +88,15 @@ export class LaneHead extends LitElement {
       <p class="memory">
         ${this.weightBytes > 0 ? strings.stats.memory(this.weightBytes, this.laneBytes) : nothing}
       </p>
-      ${this.choices.length > 1 ? this.renderChoices(plan) : nothing}
+      ${this.choices.length > 1 || this.pending ? this.renderChoices(plan) : nothing}
     `;
   }
 
   private renderChoices(chosen: PlanInfo) {
     return html`<label>
       <span class="visually-hidden">${strings.lane.plan(this.lane)}</span>
-      <select ?disabled=${this.locked} @change=${this.choose}>
-        ${this.choices.map(
+      <select ?disabled=${this.locked || this.pending} @change=${this.choose}>
+        ${(this.pending ? [chosen] : this.choices).map(
           (plan) =>
             html`<option value=${plan.name} ?selected=${plan.name === chosen.name}>
               ${strings.lane.planOption(plan)}

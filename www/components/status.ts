@@ -1,6 +1,8 @@
 // What stands in the way of asking: a model that loads, waits to be allowed, was stopped, or failed; and the way out.
 import { css, html, LitElement, nothing } from "lit";
 import { customElement, property } from "lit/decorators.js";
+import type { PackInfo } from "../engine";
+import * as format from "../format";
 import type { ErrorShape, Opened } from "../protocol";
 import type { SessionStage } from "../session";
 import { strings } from "../strings";
@@ -23,6 +25,10 @@ export class StatusAction extends CustomEvent<"cancel" | "load" | "consent"> {
 @customElement("hd-status")
 export class Status extends LitElement {
   @property({ attribute: false }) load: LoadState | null = null;
+  @property({ attribute: false }) pack: PackInfo | null = null;
+  @property({ type: Number }) weightBytes = 0;
+  /** The browser computes on the CPU what it says is a GPU. */
+  @property({ type: Boolean }) software = false;
   /** Exchanges stand on the page and outlive the model that made them. */
   @property({ type: Boolean }) conversation = false;
   /** The page was given another model than the built-in one. */
@@ -31,8 +37,46 @@ export class Status extends LitElement {
   static override styles = [
     shared,
     css`
+      /* Room for the progress of loading and for what is said after it, so that nothing below jumps. */
       :host {
         display: block;
+        min-height: 3.4rem;
+      }
+
+      :host([conversation]) {
+        min-height: 0;
+      }
+
+      .loading h2 {
+        font: 600 0.95rem/1.35 var(--sans);
+      }
+
+      .loading .facts {
+        flex: 1;
+        min-width: 0;
+        overflow: hidden;
+        text-overflow: ellipsis;
+        white-space: nowrap;
+      }
+
+      @media (max-width: 45rem) {
+        .loading .facts {
+          flex-basis: 100%;
+          order: 1;
+        }
+
+        :host {
+          min-height: 6.2rem;
+        }
+      }
+
+      .software {
+        color: var(--warning);
+        font-size: 0.85rem;
+      }
+
+      .ready {
+        text-wrap: pretty;
       }
 
       .card {
@@ -70,7 +114,7 @@ export class Status extends LitElement {
 
       progress {
         width: 100%;
-        height: 0.5rem;
+        height: 0.3rem;
         border: 0;
         border-radius: 99px;
         appearance: none;
@@ -117,18 +161,37 @@ export class Status extends LitElement {
         return this.renderCancelled();
       case "failed":
         return this.renderFailed(this.load.error);
+      case "ready":
+        return this.renderReady();
       default:
         return nothing;
     }
   }
 
+  private renderReady() {
+    if (this.pack === null) return nothing;
+    const ready = strings.ready(this.pack, format.bytes(this.weightBytes));
+    return html`
+      ${this.conversation ? nothing : html`<p class="ready facts">${ready}</p>`}
+      ${this.software ? html`<p class="software">${strings.softwareGpu}</p>` : nothing}
+    `;
+  }
+
   private renderLoading(stage: SessionStage) {
     const words = strings.loading;
     const files = stage.stage === "files" ? stage.progress : null;
-    return html`<section class="card" data-stage=${stage.stage}>
+    return html`<section class="loading" data-stage=${stage.stage}>
       <div class="row">
         <h2>${words.title}</h2>
-        <button type="button" @click=${this.act("cancel")}>${words.cancel}</button>
+        <span class="facts">
+          <span class="doing">${doing(stage)}</span>${
+            files === null
+              ? nothing
+              : html` · ${words.bytes(files.bytesDone, files.bytes)} ·
+                ${words.fileCount(files.filesDone, files.files)}`
+          }
+        </span>
+        <button class="quiet" type="button" @click=${this.act("cancel")}>${words.cancel}</button>
       </div>
       ${
         files === null
@@ -143,17 +206,6 @@ export class Status extends LitElement {
               .value=${files.bytesDone}
             ></progress>`
       }
-      <div class="row facts">
-        <span class="doing">${doing(stage)}</span>
-        ${
-          files === null
-            ? nothing
-            : html`<span>
-                ${words.bytes(files.bytesDone, files.bytes)} ·
-                ${words.fileCount(files.filesDone, files.files)}
-              </span>`
-        }
-      </div>
     </section>`;
   }
 

@@ -20,7 +20,7 @@ export class Strip extends LitElement {
       display: flex;
       align-items: flex-end;
       gap: clamp(1px, 0.6%, 4px);
-      height: 2rem;
+      height: clamp(2rem, 4.5vw, 3.25rem);
     }
 
     i {

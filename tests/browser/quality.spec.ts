@@ -1,0 +1,139 @@
+// How the page is found by those who cannot see it, by those on slow lines, and at any width.
+import { gzipSync } from "node:zlib";
+import AxeBuilder from "@axe-core/playwright";
+import { chromium, expect, type Page } from "@playwright/test";
+import { strings } from "../../www/strings";
+import {
+  ANSWERED_MS,
+  answered,
+  ask,
+  button,
+  expectAlert,
+  expectNoSidewaysScroll,
+  idle,
+  limit,
+  LOADED_MS,
+  open,
+  test,
+} from "./page";
+import { chromiumFlags } from "./webgpu-counts.mjs";
+
+test.describe.configure({ timeout: 2 * LOADED_MS + 2 * ANSWERED_MS });
+
+/** Everything axe knows, its advice on good practice included. */
+async function expectAccessible(page: Page, state: string): Promise<void> {
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  const found = violations.map(
+    ({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`,
+  );
+  expect(found, state).toEqual([]);
+}
+
+for (const colorScheme of ["light", "dark"] as const) {
+  test.describe(colorScheme, () => {
+    test.use({ colorScheme, viewport: { width: 360, height: 740 }, reducedMotion: "reduce" });
+
+    test("axe finds nothing while it loads, ready, with settings open, answered or with a link", async ({
+      page,
+    }) => {
+      let letGo: () => void = () => undefined;
+      const gate = new Promise<void>((resolve) => (letGo = resolve));
+      await page.context().route(/\.bin$/, async (route) => {
+        await gate;
+        await route.continue().catch(() => undefined);
+      });
+      await page.goto("./");
+      await expect(page.getByRole("progressbar")).toBeVisible({ timeout: LOADED_MS });
+      await expectAccessible(page, "loading");
+      letGo();
+      await idle(page);
+      await expectAccessible(page, "ready");
+      await button(page, strings.settings.title).click();
+      await expectAccessible(page, "settings open");
+      await limit(page, 8);
+      await ask(page);
+      await answered(page);
+      await button(page, strings.share.link).click();
+      await page.locator("hd-answer summary").first().click();
+      await expectAccessible(page, "answered, with a link and the formulas");
+    });
+
+    test("axe finds nothing where something failed, or cannot be", async ({ page }) => {
+      await page
+        .context()
+        .route("**/broken/manifest.json", (route) => route.fulfill({ json: { version: 999 } }));
+      await page.goto("./?model=./broken/#ask=2");
+      await expectAlert(page, strings.errors.titles.PackError);
+      await expectAccessible(page, "failed");
+      await page.addInitScript(() => {
+        Reflect.deleteProperty(Navigator.prototype, "gpu");
+      });
+      await page.goto("./");
+      await expectAlert(page, strings.errors.titles.WebGpuUnavailable);
+      // What there is to see is still seen.
+      await expect(page.locator("hd-recorded")).toContainText(strings.recorded.where);
+      await expectAccessible(page, "no WebGPU");
+    });
+  });
+}
+
+test("nothing scrolls sideways at any width", async ({ page }) => {
+  await open(page);
+  for (const width of [320, 768, 1280]) {
+    await page.setViewportSize({ width, height: 800 });
+    await expectNoSidewaysScroll(page);
+  }
+});
+
+test("the recording replays by itself once, and not for whoever wants less motion", async ({
+  page,
+}) => {
+  await page.route(/\.(bin|wasm)$/, () => undefined);
+  await page.goto("./");
+  await expect(page.getByText(strings.replay.label)).toBeVisible();
+  await expect(button(page, strings.replay.start)).toBeVisible();
+  await page.emulateMedia({ reducedMotion: "reduce" });
+  await page.reload();
+  await expect(button(page, strings.replay.start)).toBeVisible();
+  await expect(page.getByText(strings.replay.label)).toBeHidden();
+});
+
+test("without the engine, the page is small", async ({ page }) => {
+  let bytes = 0;
+  page.on("response", (response) => {
+    if (!/\.(html|js|css|svg)$|\/$/.test(new URL(response.url()).pathname)) return;
+    if (response.url().includes("halfdepth_wasm")) return;
+    void response.body().then((body) => (bytes += gzipSync(body, { level: 9 }).length));
+  });
+  await open(page);
+  console.log(`the page without its engine: ${(bytes / 1000).toFixed(1)} kB in gzip`);
+  expect(bytes).toBeGreaterThan(20_000);
+  expect(bytes).toBeLessThan(150_000);
+});
+
+test("Lighthouse: accessible, sound, and there at once", async ({ baseURL }) => {
+  const { default: lighthouse } = await import("lighthouse");
+  const port = 9400 + (process.pid % 500);
+  const browser = await chromium.launch({
+    ...{ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium" },
+    args: [...chromiumFlags, `--remote-debugging-port=${port}`],
+  });
+  try {
+    const result = await lighthouse(baseURL, {
+      ...{ port, output: "json", logLevel: "error" },
+      onlyCategories: ["performance", "accessibility", "best-practices"],
+    });
+    const scores = Object.values(result?.lhr.categories ?? {}).map(({ id, score }) => [id, score]);
+    console.log(`Lighthouse: ${JSON.stringify(scores)}`);
+    const {
+      performance,
+      accessibility,
+      "best-practices": practices,
+    } = Object.fromEntries(scores) as Record<string, number>;
+    expect(accessibility).toBeGreaterThanOrEqual(0.95);
+    expect(practices).toBeGreaterThanOrEqual(0.95);
+    expect(performance).toBeGreaterThanOrEqual(0.9);
+  } finally {
+    await browser.close();
+  }
+});

@@ -1,0 +1,29 @@
+// The recorded comparison: what the page is about, before anything has been loaded or asked.
+import { html } from "lit";
+import { customElement, property } from "lit/decorators.js";
+import { strings } from "../strings";
+import { ExchangeView } from "./exchange";
+
+@customElement("hd-recorded")
+export class RecordedView extends ExchangeView {
+  /** The machine it was recorded on, in words. */
+  @property() on = "";
+
+  protected override readonly where = strings.recorded.where;
+
+  /** Shown once by itself, to whoever has not asked for less motion and has the page before them. */
+  override firstUpdated(): void {
+    const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    if (!isStill && !document.hidden) this.startReplay(false);
+  }
+
+  protected override renderLabel() {
+    return html`<p class="label">${strings.recorded.label(this.on)}</p>`;
+  }
+}
+
+declare global {
+  interface HTMLElementTagNameMap {
+    "hd-recorded": RecordedView;
+  }
+}
