@@ -294,7 +294,7 @@ fn a_run_without_a_lower_loss_ends_early_and_one_that_diverges_keeps_its_best() 
         "--tune",
         "all",
         "--learning-rate",
-        "1",
+        "0.1",
         "--warmup",
         "300",
         "--steps",
@@ -319,6 +319,7 @@ fn a_run_without_a_lower_loss_ends_early_and_one_that_diverges_keeps_its_best() 
         message.contains("holds the weights after step"),
         "{message}"
     );
+    assert!(!output.join("heal.state").exists());
     let kept = read_json(&output.join("healing.json"));
     assert!(kept["loss_after"].as_f64() < kept["loss_before"].as_f64());
 }

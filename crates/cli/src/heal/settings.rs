@@ -143,6 +143,10 @@ impl Preset {
 }
 
 impl How {
+    pub(super) fn has_preset(&self) -> bool {
+        self.preset.is_some()
+    }
+
     /// Prints the paper's hyperparameters.
     pub(super) fn print_preset(&self, as_json: bool) -> Result<()> {
         let Some(preset) = self.preset else {

@@ -52,9 +52,9 @@ pub(super) fn run(
     let config = subject.model.source().config();
     let settings = args.how.settings(config.context, args.conduct.seed)?;
     settings.check(config)?;
-    let texts = text::read(args, subject.encoder.tokenizer())?;
+    let mut texts = text::read(args, subject.encoder.tokenizer())?;
     let corpus = Corpus::new(
-        texts.train.clone(),
+        std::mem::take(&mut texts.train),
         settings.tokens,
         subject.encoder.prefix(),
         settings.seed,
@@ -68,6 +68,9 @@ pub(super) fn run(
     }
     if is_done(args, &key)? {
         return Ok(());
+    }
+    if args.how.has_preset() && !args.conduct.json {
+        args.how.print_preset(false)?;
     }
     std::fs::create_dir_all(&args.output)
         .with_context(|| format!("cannot make {}", args.output.display()))?;
@@ -197,19 +200,19 @@ impl Run<'_, '_> {
         })
     }
 
-    /// What was best before the loss left every bound, if it was better than nothing.
+    /// Writes what was best before the loss left every bound, if it was better than nothing; whoever tries again begins anew.
     fn keep_the_best(&mut self, error: HealError) -> Result<()> {
         self.display.finish();
+        remove(self.args.output.join(STATE))?;
         let progress = self.trainer.progress();
-        let better = progress
-            .best
-            .zip(progress.loss_before)
-            .filter(|((loss, _), before)| loss < before);
-        let Some(((loss, step), before)) = better else {
-            return Err(anyhow::Error::new(error)
-                .context("no weights were better than those it began with; nothing was written"));
+        let best = progress.best.zip(progress.loss_before);
+        let Some(((loss, step), before)) = best.filter(|((loss, _), before)| loss < before) else {
+            return Err(anyhow::Error::new(error).context(
+                "no weights were better than those it began with; no healing was written",
+            ));
         };
         self.write()?;
+        self.log.draw(&self.args.output, &self.subject.plan.name)?;
         let kept = format!(
             "{} holds the weights after step {step}, of held-out loss {loss:.4} ({before:.4} before)",
             self.args.output.display()
@@ -412,6 +415,7 @@ fn say_what_would_be_done(
     corpus: &Corpus,
     device: &str,
 ) -> Result<()> {
+    let text_tokens = corpus.windows() * corpus.window();
     let reads =
         settings.schedule.steps * (settings.batch * settings.accumulate * settings.tokens) as u64;
     if args.conduct.json {
@@ -419,7 +423,7 @@ fn say_what_would_be_done(
             "{}",
             json!({
                 "dry_run": true, "output": args.output, "method": args.how.method.name(), "settings": settings, "device": device,
-                "tokens": reads, "text_tokens": texts.train.len(), "sequences": corpus.windows(), "held_out_tokens": texts.held_out.len(),
+                "tokens": reads, "text_tokens": text_tokens, "sequences": corpus.windows(), "held_out_tokens": texts.held_out.len(),
             })
         );
         return Ok(());
@@ -428,8 +432,8 @@ fn say_what_would_be_done(
         "would heal by {} on {device} for {} steps: {reads} tokens, of a text of {} ({:.1} times), held-out text of {} tokens; and write {}",
         args.how.method.name(),
         settings.schedule.steps,
-        texts.train.len(),
-        reads as f64 / texts.train.len() as f64,
+        text_tokens,
+        reads as f64 / text_tokens as f64,
         texts.held_out.len(),
         args.output.display()
     );
