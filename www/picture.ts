@@ -10,10 +10,8 @@ export const SIZE = { width: 1200, height: 630 };
 /** Colours and faces of the page it is drawn on. */
 export interface Look {
   paper: string;
-  surface: string;
   ink: string;
   muted: string;
-  line: string;
   lanes: readonly [string, string];
   serif: string;
   sans: string;
@@ -22,6 +20,8 @@ export interface Look {
 export interface Subject {
   question: string;
   answers: readonly [Answer, Answer];
+  /** How the second lane departs, in a sentence or two. */
+  departure: string | null;
   comparison: Comparison | null;
   /** Layers of the whole model. */
   layers: number;
@@ -66,12 +66,20 @@ export function draw(brush: Brush, look: Look, subject: Subject): void {
       x: MARGIN + lane * (laneWidth + GAP),
       y: y - 12,
       width: laneWidth,
-      bottom: footer - 66,
+      bottom: footer - 104,
     };
     drawLane(brush, look, answer, subject.layers, look.lanes[lane === 0 ? 0 : 1], box);
   }
 
-  const { comparison } = subject;
+  const { comparison, departure } = subject;
+  if (departure !== null) {
+    const x = MARGIN + laneWidth + GAP;
+    brush.fillStyle = look.muted;
+    brush.font = `17px ${look.sans}`;
+    for (const [index, line] of lines(brush, departure, laneWidth, 2).entries()) {
+      brush.fillText(line, x, footer - 68 + index * 24);
+    }
+  }
   if (comparison !== null) {
     brush.fillStyle = look.ink;
     brush.font = `600 24px ${look.serif}`;
@@ -99,11 +107,9 @@ function drawLane(
   colour: string,
   box: Box,
 ): void {
-  const kept = answer.plan.layers.length;
   brush.fillStyle = look.ink;
   brush.font = `600 20px ${look.sans}`;
-  const title = kept === layers ? strings.lane.full(layers) : strings.lane.part(kept, layers);
-  brush.fillText(title, box.x, box.y + 20);
+  brush.fillText(strings.lane.of(answer.plan, layers), box.x, box.y + 20);
   if (answer.stats !== null) {
     const speed = strings.picture.speed(format.tokensPerSecond(answer.stats.decodeTokensPerSecond));
     brush.fillStyle = colour;

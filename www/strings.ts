@@ -16,8 +16,11 @@ export const strings = {
     full: (layers: number) => `All ${layers} layers`,
     part: (kept: number, layers: number) =>
       kept * 2 === layers ? `Half depth: ${kept} of ${layers}` : `${kept} of ${layers} layers`,
-    of: ({ layers: kept }: PlanInfo, layers: number): string =>
-      kept.length === layers ? strings.lane.full(layers) : strings.lane.part(kept.length, layers),
+    of: ({ layers: kept, replaced }: PlanInfo, layers: number): string => {
+      const part =
+        kept.length === layers ? strings.lane.full(layers) : strings.lane.part(kept.length, layers);
+      return replaced.length === 0 ? part : strings.lane.healed(part);
+    },
     strip: (kept: readonly number[], layers: number) =>
       kept.length === layers
         ? `All ${layers} layers run.`
@@ -198,7 +201,6 @@ export const strings = {
   picture: {
     speed: (rate: string) => `${rate} tokens/s`,
     software: "on a software GPU",
-    model: (name: string) => name,
   },
 
   ask: {

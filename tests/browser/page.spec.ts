@@ -1,5 +1,6 @@
 // The page as a visitor meets it, in a real browser with the real engine, served at HALFDEPTH_URL.
 import { expect } from "@playwright/test";
+import { ROUNDS } from "../../www/measure";
 import type { Report } from "../../www/report";
 import { strings } from "../../www/strings";
 import {
@@ -286,8 +287,14 @@ test("everything can be done with the keyboard alone", async ({ page }) => {
   await answered(page);
   // The box keeps the focus, so that the next question needs no pointer.
   await expect(page.getByLabel(strings.ask.label)).toBeFocused();
-  await page.keyboard.press("Shift+Tab");
-  await expect(button(page, strings.replay.start)).toBeFocused();
+  // Backwards from the box: what can be taken away, the measurement, the replay.
+  for (const name of [
+    ...[strings.share.report, strings.share.picture, strings.share.link],
+    ...[strings.measure.start(ROUNDS), strings.replay.start],
+  ]) {
+    await page.keyboard.press("Shift+Tab");
+    await expect(button(page, name)).toBeFocused();
+  }
   await page.keyboard.press("Enter");
   await expect(page.getByText(strings.replay.label)).toBeVisible();
 });

@@ -37,7 +37,7 @@ test("the picture names both depths, speeds, answers and where it comes from, al
     measureText,
   };
   const look: Look = {
-    ...{ paper: "#fff", surface: "#fff", ink: "#000", muted: "#888", line: "#ccc" },
+    ...{ paper: "#fff", ink: "#000", muted: "#888" },
     ...{ lanes: ["#00f", "#f00"], serif: "serif", sans: "sans" },
   };
   const long = "word ".repeat(500);
@@ -47,6 +47,7 @@ test("the picture names both depths, speeds, answers and where it comes from, al
   draw(brush, look, {
     question: exchange.question,
     answers: exchange.answers,
+    departure: "Departs at word 2. ".repeat(20),
     comparison: compare(exchange),
     layers: 4,
     model: "a-model",
@@ -64,6 +65,7 @@ test("the picture names both depths, speeds, answers and where it comes from, al
     "a-model",
     "software GPU",
     "word…",
+    "Departs at word 2.",
   ]) {
     expect(all).toContain(part);
   }

@@ -1,5 +1,5 @@
 // The page: loads the model, holds the conversation, and hands both to the components that show them.
-import { css, html, LitElement, nothing } from "lit";
+import { html, LitElement, nothing } from "lit";
 import { customElement, query, state } from "lit/decorators.js";
 import { manifestUrl } from "../address";
 import { Client } from "../client";
@@ -7,7 +7,7 @@ import type { PlanInfo } from "../engine";
 import { HalfdepthError, needsReload, toErrorShape, type Opened } from "../protocol";
 import { History, indexedDbKeeper } from "../history";
 import { fingerprint, link, read, type Read } from "../link";
-import { measure, type Measurement } from "../measure";
+import { parting, tellParting } from "../parting";
 import { recorded } from "../recorded";
 import { report, savedReport } from "../report";
 import { Sentences } from "../sentences";
@@ -19,7 +19,6 @@ import {
   compare,
   Conversation,
   LANES,
-  requestOf,
   withPlan,
   type Change,
   type Exchange,
@@ -32,7 +31,9 @@ import "./ask";
 import { picture } from "./canvas";
 import "./exchange";
 import "./lane-head";
+import { layout } from "./layout";
 import type { PlanChosen } from "./lane-head";
+import { Measuring } from "./measuring";
 import "./notice";
 import "./recorded";
 import "./settings";
@@ -80,10 +81,7 @@ export class App extends LitElement {
   private keptLayers = 0;
   /** The browser refused to keep the conversation. */
   @state() private unkept = false;
-  @state() private measurements = new Map<Exchange, Measurement>();
-  /** What the device reads at the best; null while nobody has measured it. */
-  @state() private bytesPerSecond: number | null = null;
-  @state() private measuring: AbortController | null = null;
+  private readonly measuring = new Measuring(this);
   /** A shared comparison that still waits for the model. */
   private unasked: (Read & { kind: "shared" }) | null = null;
   private readonly sharer: Sharer = {
@@ -93,94 +91,7 @@ export class App extends LitElement {
   };
   private readonly voices = [new Sentences(), new Sentences()] as const;
 
-  static override styles = [
-    shared,
-    css`
-      :host {
-        display: block;
-        max-width: 70rem;
-        margin: 0 auto;
-        padding: 0 clamp(0.9rem, 3vw, 2rem);
-      }
-
-      header {
-        padding-block: clamp(1.25rem, 4vw, 2.5rem) clamp(1rem, 2.5vw, 1.75rem);
-      }
-
-      h1 {
-        font: 600 clamp(1.75rem, 5vw, 2.75rem) / 1.1 var(--serif);
-        letter-spacing: -0.02em;
-        text-wrap: balance;
-      }
-
-      .lead {
-        max-width: 58ch;
-        margin-top: 0.6rem;
-        color: var(--muted);
-        font-size: clamp(0.95rem, 2vw, 1.05rem);
-        text-wrap: pretty;
-      }
-
-      .lanes {
-        display: grid;
-        grid-template-columns: 1fr 1fr;
-        gap: 1rem;
-      }
-
-      .lane-0 {
-        --lane: var(--full);
-      }
-
-      .lane-1 {
-        --lane: var(--half);
-      }
-
-      .unkept {
-        color: var(--warning);
-        font-size: 0.85rem;
-      }
-
-      hd-status {
-        margin-top: 1rem;
-      }
-
-      .exchanges {
-        display: grid;
-        gap: 2.25rem;
-        padding-block: 1rem 1.5rem;
-      }
-
-      .examples {
-        display: flex;
-        flex-wrap: wrap;
-        gap: 0.5rem;
-        align-items: center;
-        padding-block: 1rem 0.5rem;
-      }
-
-      .recorded {
-        margin-top: 1rem;
-      }
-
-      .examples button {
-        font-family: var(--serif);
-      }
-
-      .composer {
-        position: sticky;
-        bottom: 0;
-        z-index: 1;
-        padding-block: 0.75rem 0.5rem;
-        background: linear-gradient(transparent, var(--paper) 0.75rem);
-      }
-
-      hd-settings {
-        max-height: 55vh;
-        margin-bottom: 0.5rem;
-        overflow: auto;
-      }
-    `,
-  ];
+  static override styles = [shared, layout];
 
   override connectedCallback(): void {
     super.connectedCallback();
@@ -195,7 +106,7 @@ export class App extends LitElement {
     removeEventListener("hashchange", reload);
     this.loading?.abort();
     this.conversation.stop();
-    this.measuring?.abort();
+    this.measuring.stop();
     this.session?.close();
   }
 
@@ -272,8 +183,8 @@ export class App extends LitElement {
             .exchange=${exchange}
             layers=${layers}
             .pack=${this.opened?.pack ?? null}
-            .measurement=${this.measurements.get(exchange) ?? null}
-            .bytesPerSecond=${this.bytesPerSecond}
+            .measurement=${this.measuring.of(exchange)}
+            .bytesPerSecond=${this.measuring.bytesPerSecond}
             ?measurable=${this.session !== null && !this.occupied}
             @measure=${() => this.measure(exchange)}
             .sharer=${this.session === null ? null : this.sharer}
@@ -331,7 +242,7 @@ export class App extends LitElement {
         @asked=${this.asked}
         @stop=${() => {
           this.conversation.stop();
-          this.measuring?.abort();
+          this.measuring.stop();
         }}
         @regenerate=${this.regenerate}
         @new-conversation=${this.startAnew}
@@ -356,7 +267,7 @@ export class App extends LitElement {
 
   private phase(): string {
     if (this.load.kind !== "ready") return this.load.kind;
-    if (this.measuring !== null) return "measuring";
+    if (this.measuring.isRunning) return "measuring";
     const busy = LANES.filter((lane) => this.busy(lane));
     if (busy.length === 2) return "both";
     return busy[0] === undefined ? "idle" : `lane-${busy[0]}`;
@@ -364,7 +275,7 @@ export class App extends LitElement {
 
   /** The lanes answer or are measured. */
   private get occupied(): boolean {
-    return this.conversation.running || this.measuring !== null;
+    return this.conversation.running || this.measuring.isRunning;
   }
 
   private busy(lane: LaneIndex): boolean {
@@ -506,41 +417,8 @@ export class App extends LitElement {
   private async measure(exchange: Exchange): Promise<void> {
     const { session } = this;
     if (session === null || this.occupied) return;
-    const stopper = (this.measuring = new AbortController());
-    let hidden = document.hidden;
-    const watch = () => {
-      hidden ||= document.hidden;
-    };
-    document.addEventListener("visibilitychange", watch);
-    const show = (measurement: Measurement) => {
-      const rest = [...this.measurements].filter(([key]) => key !== exchange);
-      this.measurements = new Map([...rest, [exchange, measurement]]);
-    };
     const before = this.upTo(exchange).slice(0, -1);
-    try {
-      const [a, b] = exchange.answers;
-      const measurement = await measure(session, [a.plan, b.plan], {
-        requests: [requestOf(before, exchange, 0), requestOf(before, exchange, 1)],
-        vocabSize: session.opened.pack.vocabSize,
-        weightBytes: session.memory.weightBytes,
-        signal: stopper.signal,
-        wasHidden: () => hidden,
-        onRound: (done, of) => {
-          show({ kind: "running", done, of });
-        },
-      });
-      show(measurement);
-      if (measurement.kind === "measured") {
-        this.bytesPerSecond = measurement.bandwidth.bytesPerSecond;
-      }
-    } catch (thrown) {
-      const error = toErrorShape(thrown);
-      show({ kind: "failed", why: error.message });
-      this.watchForLoss(error);
-    } finally {
-      document.removeEventListener("visibilitychange", watch);
-      this.measuring = null;
-    }
+    this.watchForLoss(await this.measuring.run(session, exchange, before));
   }
 
   /** Before the pack is open, the plans that the recording has. */
@@ -558,11 +436,15 @@ export class App extends LitElement {
   private picture(exchange: Exchange): Promise<Blob> {
     const { opened } = this;
     if (opened === null) return Promise.reject(new Error("no model is open"));
+    const { answers } = exchange;
+    const said = [answers[0].text, answers[1].text] as const;
+    const { layers } = opened.pack;
     return picture({
       question: exchange.question,
-      answers: exchange.answers,
+      answers,
+      departure: tellParting(parting(exchange, said), exchange, said, layers),
       comparison: compare(exchange),
-      layers: opened.pack.layers,
+      layers,
       model: opened.pack.name,
       software: opened.adapter.fallback,
       address: location.host + location.pathname,
@@ -571,7 +453,7 @@ export class App extends LitElement {
 
   private savedReport(exchange: Exchange): Blob {
     const { session } = this;
-    const measurement = this.measurements.get(exchange);
+    const measurement = this.measuring.of(exchange);
     const saved =
       session &&
       savedReport(session, this.upTo(exchange), {
@@ -585,12 +467,12 @@ export class App extends LitElement {
   }
 
   private asked({ detail }: Asked): void {
-    if (this.session === null || this.plans === null || this.measuring !== null) return;
+    if (this.session === null || this.plans === null || this.measuring.isRunning) return;
     void this.conversation.ask(detail.question, this.plans, this.settings, this.session);
   }
 
   private regenerate(): void {
-    if (this.session === null || this.plans === null || this.measuring !== null) return;
+    if (this.session === null || this.plans === null || this.measuring.isRunning) return;
     void this.conversation.regenerate(this.plans, this.settings, this.session);
   }
 

@@ -21,10 +21,8 @@ function look(): Look {
   const value = (name: string) => style.getPropertyValue(name).trim();
   return {
     paper: value("--paper"),
-    surface: value("--surface"),
     ink: value("--ink"),
     muted: value("--muted"),
-    line: value("--line"),
     lanes: [value("--full"), value("--half")],
     serif: value("--serif"),
     sans: value("--sans"),

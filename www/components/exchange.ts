@@ -2,9 +2,10 @@
 import { css, html, LitElement, nothing } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import { cost, shareOfLimit, type Cost } from "../cost";
-import { departures, tokensAlike, type Departures } from "../departures";
+import type { Departures } from "../departures";
 import type { PackInfo } from "../engine";
 import { ROUNDS, type Measurement } from "../measure";
+import { parting, tellParting } from "../parting";
 import { strings } from "../strings";
 import {
   compare,
@@ -184,40 +185,17 @@ export class ExchangeView extends LitElement {
     // A replay shows less than was compared, and marks it as it comes.
     if (isNew && this.replayedMs === null && exchange === this.exchange) {
       this.compared = said;
-      const [a, b] = exchange.answers;
-      this.departures =
-        a.plan.name === b.plan.name || said.includes("")
-          ? null
-          : departures(...said, { first: mayGoOn(a), second: mayGoOn(b) });
+      this.departures = parting(exchange, said);
     }
     first.mark([], this.departures?.first?.first ?? null);
     second.mark(this.departures?.marked ?? [], this.departures?.first?.second ?? null);
-  }
-
-  /** The first departure named, and how many there are; null while either lane has said nothing. */
-  private departure(exchange: Exchange): string | null {
-    const { departures: found, compared } = this;
-    if (found === null) return null;
-    const words = strings.departure;
-    const [a, b] = exchange.answers;
-    if (found.first === null) return a.state === "done" && b.state === "done" ? words.same : null;
-    const { alike, first, second } = found.first;
-    const cut = (text: string, range: typeof first) => range && text.slice(range.start, range.end);
-    const isFull = a.plan.layers.length === this.layers;
-    const named = words.named(
-      alike + 1,
-      tokensAlike(a.tokens, b.tokens) + 1,
-      cut(compared[1], second),
-      cut(compared[0], first),
-      isFull ? words.fullModel : words.firstLane,
-    );
-    return found.departed === 0 ? named : `${named} ${words.count(found.departed, found.words)}`;
   }
 
   private renderAnswer(exchange: Exchange, lane: LaneIndex) {
     const answer = exchange.answers[lane];
     const title = strings.lane.of(answer.plan, this.layers);
     const costs = this.costOf(answer);
+    const departure = tellParting(this.departures, exchange, this.compared, this.layers);
     const replayed = this.replayedMs === null ? null : textAt(answer, this.replayedMs);
     return html`<hd-answer
       class="lane-${lane}"
@@ -229,7 +207,7 @@ export class ExchangeView extends LitElement {
       .answer=${answer}
       heading=${title}
       .replayed=${replayed}
-      .departure=${lane === 1 && replayed === null ? this.departure(exchange) : null}
+      .departure=${lane === 1 && replayed === null ? departure : null}
       .cost=${costs}
       .shareOfLimit=${this.shareOf(exchange, answer, costs)}
       ?replaying=${replayed !== null}
@@ -322,11 +300,6 @@ export class ExchangeView extends LitElement {
     cancelAnimationFrame(this.frame);
     this.replayedMs = null;
   }
-}
-
-/** Only what the model itself ended is complete. */
-function mayGoOn({ finish }: Answer): boolean {
-  return finish !== "end-token";
 }
 
 declare global {

@@ -74,11 +74,8 @@ export class LaneHead extends LitElement {
   override render() {
     const { plan, layers } = this;
     if (plan === null) return nothing;
-    const kept = plan.layers.length;
-    const part = kept === layers ? strings.lane.full(layers) : strings.lane.part(kept, layers);
-    const title = plan.replaced.length === 0 ? part : strings.lane.healed(part);
     return html`
-      <h2>${title}</h2>
+      <h2>${strings.lane.of(plan, layers)}</h2>
       <hd-strip
         .kept=${plan.layers}
         layers=${layers}
