@@ -1,8 +1,17 @@
 // The page's side of the protocol: an object with the worker's methods, promises and async iterables instead of messages.
-import type { Memory, ReadBandwidth, TurnRequest } from "./engine";
+import type {
+  Compared,
+  DepthReading,
+  Memory,
+  PlanChange,
+  ReadBandwidth,
+  SamplesRequest,
+  TurnRequest,
+} from "./engine";
 import {
   aborted,
   HalfdepthError,
+  type CompareRequest,
   type FromWorker,
   type LaneAdded,
   type LoadStage,
@@ -70,6 +79,34 @@ export class Client {
 
   readBandwidth(bytes: number): Promise<ReadBandwidth> {
     return this.call("readBandwidth", { bytes }, undefined, idle);
+  }
+
+  setPlan(lane: number, change: PlanChange): Promise<Memory> {
+    return this.call("setPlan", { lane, change }, undefined, idle);
+  }
+
+  tokenize(text: string): Promise<number[]> {
+    return this.call("tokenize", { text }, undefined, idle);
+  }
+
+  compare(request: CompareRequest, signal?: AbortSignal): Promise<Compared[]> {
+    return this.call("compare", request, signal, idle);
+  }
+
+  loss(lane: number, ids: number[], signal?: AbortSignal): Promise<number> {
+    return this.call("loss", { lane, ids }, signal, idle);
+  }
+
+  samples(ids: number[], request: SamplesRequest): Promise<number[][]> {
+    return this.call("samples", { ids, ...request }, undefined, idle);
+  }
+
+  angles(lane: number, ids: number[], signal?: AbortSignal): Promise<number[][]> {
+    return this.call("angles", { lane, ids }, signal, idle);
+  }
+
+  lens(lane: number, ids: number[], top: number, signal?: AbortSignal): Promise<DepthReading[]> {
+    return this.call("lens", { lane, ids, top }, signal, idle);
   }
 
   /** Ends when the answer ends; leaving the loop early, or the signal, stops the engine after its current step. */

@@ -98,6 +98,38 @@ export interface Step {
   /* ms since the turn began, per token of this step */ tokenTimesMs: number[];
   /* ms that the worker itself spent inside step, waiting for the device left out */ cpuMs: number;
 }
+/** The layers that a lane runs, and which of their halves add nothing. */
+export interface PlanChange {
+  layers: number[];
+  muteAttention: number[];
+  muteMlp: number[];
+}
+/** A conversation, or token ids as the model is to read them. */
+export type PromptRequest = { messages: Message[] } | { ids: number[] };
+export interface Said {
+  id: number;
+  text: string;
+}
+/** What two lanes predict at a token of an answer. */
+export interface Compared {
+  token: number /* the answer's */;
+  expected: Said /* what the reference holds likeliest */;
+  found: Said /* what the other lane does */;
+  agrees: boolean;
+  kl: number /* nats, of the other lane from the reference */;
+}
+export interface SamplesRequest {
+  samples: number;
+  tokens: number /* of each sample */;
+  seed: number;
+}
+/** What a lane would say, were it to end at one depth. */
+export interface DepthReading {
+  top: { id: number; text: string; probability: number }[];
+  probability: number /* of the token that the whole plan chooses */;
+  rank: number /* of that token: 0 where this depth chooses it too */;
+  kl: number /* nats, from the whole plan */;
+}
 export interface Memory {
   weightBytes: number /* shared by every lane */;
   laneBytes: number[]; /* cache + workspace of each lane */
@@ -134,6 +166,25 @@ export class Engine {
   /** Throws "InvalidRequest" until the files that the lane's plan runs on are in. */
   startTurn(lane: number, request: TurnRequest): Promise<TurnStarted>;
   step(lane: number): Promise<Step>;
+  /** Other layers on a lane from now on. Nothing is loaded; what the lane has read is forgotten. */
+  setPlan(lane: number, change: PlanChange): Promise<void>;
+  /** The ids of a text, without special tokens. */
+  tokenize(text: string): Uint32Array;
+  /** What two lanes predict at every token of an answer to a prompt. */
+  compare(
+    reference: number,
+    lane: number,
+    prompt: PromptRequest,
+    answer: Uint32Array,
+  ): Promise<Compared[]>;
+  /** Nats a token of one window of a text, after the begin token alone. */
+  loss(lane: number, ids: Uint32Array): Promise<number>;
+  /** The runs of a text that `halfdepth scan` reads. */
+  samples(ids: Uint32Array, request: SamplesRequest): number[][];
+  /** Angular distances, in units of pi, over every block of n layers: row n - 1 over the block's first layer. */
+  angles(lane: number, ids: Uint32Array): Promise<number[][]>;
+  /** What the lane would say after these tokens: before its first layer, and after each. */
+  lens(lane: number, ids: Uint32Array, top: number): Promise<DepthReading[]>;
   memory(): Memory;
   /** How fast the device reads this many bytes, or as many as it can bind at once. Takes about two seconds. */
   readBandwidth(bytes: number): Promise<ReadBandwidth>;

@@ -39,6 +39,9 @@ interface OpenPack {
   trial: Promise<void>;
 }
 
+type Look = Exclude<Call, { method: "open" | "load" | "addLane" | "turn" | "readBandwidth" }>;
+type Looked = Methods[Look["method"]]["gives"];
+
 /** Kernels are tried while at least so much is downloaded; what comes sooner must not wait for them. */
 const TRIAL_BYTES = 32 << 20;
 /** A visitor who has not asked again by then is reading. */
@@ -94,7 +97,39 @@ export function host(
         const { engine } = opened();
         return oneAtATime(() => engine.readBandwidth(call.params.bytes));
       }
+      default:
+        return look(opened().engine, call, signal);
     }
+  }
+
+  /** What may be asked of lanes besides answers. A call that was stopped while it waited for the device is not begun. */
+  function look(engine: Engine, call: Look, signal: AbortSignal): Promise<Looked> {
+    return oneAtATime(async () => {
+      if (signal.aborted) throw aborted();
+      switch (call.method) {
+        case "setPlan":
+          await engine.setPlan(call.params.lane, call.params.change);
+          return engine.memory();
+        case "tokenize":
+          return [...engine.tokenize(call.params.text)];
+        case "compare": {
+          const { reference, lane, prompt, answer } = call.params;
+          return engine.compare(reference, lane, prompt, Uint32Array.from(answer));
+        }
+        case "loss":
+          return engine.loss(call.params.lane, Uint32Array.from(call.params.ids));
+        case "samples": {
+          const { ids, ...request } = call.params;
+          return engine.samples(Uint32Array.from(ids), request);
+        }
+        case "angles":
+          return engine.angles(call.params.lane, Uint32Array.from(call.params.ids));
+        case "lens": {
+          const { lane, ids, top } = call.params;
+          return engine.lens(lane, Uint32Array.from(ids), top);
+        }
+      }
+    });
   }
 
   function opened(): OpenPack {

@@ -3,10 +3,15 @@
 // result or one error under the same number. `abort` names the call to end; the worker still answers it, with "Aborted".
 import type {
   Adapter,
+  Compared,
+  DepthReading,
   FileRole,
   Memory,
   PackInfo,
+  PlanChange,
+  PromptRequest,
   ReadBandwidth,
+  SamplesRequest,
   Step,
   TurnRequest,
   TurnStarted,
@@ -24,6 +29,32 @@ export interface Methods {
   turn: { takes: { lane: number; request: TurnRequest }; emits: TurnEvent; gives: null };
   /** Measures how fast the device reads; no turn runs meanwhile. */
   readBandwidth: { takes: { bytes: number }; emits: never; gives: ReadBandwidth };
+  /** Other layers on a lane from its next turn on. */
+  setPlan: { takes: { lane: number; change: PlanChange }; emits: never; gives: Memory };
+  /** The ids of a text, without special tokens. */
+  tokenize: { takes: { text: string }; emits: never; gives: number[] };
+  /** What two lanes predict at every token of an answer. */
+  compare: { takes: CompareRequest; emits: never; gives: Compared[] };
+  /** Nats a token of one window of a text. */
+  loss: { takes: LaneIds; emits: never; gives: number };
+  /** The runs of a text that a scan reads. */
+  samples: { takes: SamplesRequest & { ids: number[] }; emits: never; gives: number[][] };
+  /** How far each block of a lane's layers turns the residual stream of the last of these tokens. */
+  angles: { takes: LaneIds; emits: never; gives: number[][] };
+  /** What a lane would say after these tokens at every depth. */
+  lens: { takes: LaneIds & { top: number }; emits: never; gives: DepthReading[] };
+}
+
+export interface LaneIds {
+  lane: number;
+  ids: number[];
+}
+
+export interface CompareRequest {
+  reference: number;
+  lane: number;
+  prompt: PromptRequest;
+  answer: number[];
 }
 
 export type Method = keyof Methods;

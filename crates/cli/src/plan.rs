@@ -238,7 +238,7 @@ fn report(args: &Args, file: &PlanFile, plan: &SublayerPlan) -> Result<()> {
             plan.mute_mlp()
         );
         println!(
-            "  only dense runs take such a plan: packs, GGUF files and model folders hold whole layers"
+            "  runs wherever a plan does, but folders, GGUF files and packs that are written hold whole layers"
         );
     }
     println!(

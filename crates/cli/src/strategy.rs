@@ -25,7 +25,7 @@ fn help(strategy: Strategy) -> &'static str {
         Strategy::Influence => "The layers of least block influence, wherever they are",
         Strategy::Greedy => "One after the other, each time the one whose loss is least",
         Strategy::Sublayer => {
-            "Twice as many attentions and MLPs, those that turn the stream least; only dense runs take such a plan"
+            "Twice as many attentions and MLPs, those that turn the stream least; runs, but is in no folder, GGUF file or pack"
         }
         Strategy::Random => {
             "The control: a block anywhere before the last layer, drawn by the seed"
