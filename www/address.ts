@@ -7,7 +7,11 @@ const DEFAULT_PACK = "./models/halfdepth-stories-12L/";
 /** `search` is the page's query string, `page` the page's own address. */
 export function manifestUrl(search: string, page: string): string {
   const asked = new URLSearchParams(search).get("model")?.trim();
-  const text = asked === undefined || asked === "" ? DEFAULT_PACK : asked;
+  return packUrl(asked === undefined || asked === "" ? DEFAULT_PACK : asked, page);
+}
+
+/** `text` is the address of a pack's folder or of its manifest, as somebody wrote it; `page` what it is relative to. */
+export function packUrl(text: string, page: string): string {
   if (!URL.canParse(text, page)) throw invalid(strings.address.unreadable(text));
   const url = new URL(text, page);
   if (url.protocol !== "http:" && url.protocol !== "https:") {

@@ -348,6 +348,26 @@ export const strings = {
     noPlans: "The pack names no layer plans, so there is nothing to run. Make it again.",
   },
 
+  /** What the library tells those who write pages with it. */
+  library: {
+    noModel: "Give `model` the address of a pack's folder or of its manifest.json.",
+    noPlan: (plan: string, plans: readonly string[]) =>
+      `This pack has no plan named “${plan}”; it has ${plans.map((name) => `“${name}”`).join(", ")}.`,
+    refused: "The download was not agreed to.",
+    destroyed: "It has been destroyed. Load or create another.",
+    tooLong: "The conversation is longer than the model can read.",
+    messages: "Give a text, or a list of { role, content }.",
+    role: "A message's role is “system”, “user” or “assistant”.",
+    content:
+      'A message\'s content is a text, or parts of { type: "text", value }; nothing else is read.',
+    systemFirst: "A system prompt comes first in a conversation, or not at all.",
+    field: (name: string, rule: string) => `“${name}” cannot be used. ${rule}`,
+    one: "Only 1 answer is given.",
+    stop: "“stop” is a text, or a list of texts, and none is empty.",
+    unsupported: (names: readonly string[]) =>
+      `Not supported: ${names.map((name) => `“${name}”`).join(", ")}. Leave it out.`,
+  },
+
   about: {
     title: "What you are looking at",
     builtIn:
