@@ -2,7 +2,17 @@ import js from "@eslint/js";
 import ts from "typescript-eslint";
 
 export default ts.config(
-  { ignores: ["dist/", "target/", "www/wasm/", "www/dev/", "node_modules/", "test-results/"] },
+  {
+    ignores: [
+      "dist/",
+      "dist-npm/",
+      "target/",
+      "www/wasm/",
+      "www/dev/",
+      "node_modules/",
+      "test-results/",
+    ],
+  },
   js.configs.recommended,
   ...ts.configs.strictTypeChecked,
   ...ts.configs.stylisticTypeChecked,

@@ -1,4 +1,21 @@
-// What a download will take, told by a manifest alone. The engine reads the whole of it later, and far more strictly.
+// Where a manifest lies, and what a download will take, told by it alone. The engine reads the whole of it later, and far more
+// strictly. No words here: the widget's facade has no room for the page's.
+
+export type Refusal = "unreadable" | "scheme" | "credentials";
+
+/** `text` is the address of a pack's folder or of its manifest, as somebody wrote it; `page` what it is relative to. Only http and
+ * https pass. */
+export function manifestAddress(text: string, page: string): URL | Refusal {
+  if (!URL.canParse(text, page)) return "unreadable";
+  const url = new URL(text, page);
+  if (url.protocol !== "http:" && url.protocol !== "https:") return "scheme";
+  // fetch refuses such an address, and with a message that tells nobody why.
+  if (url.username !== "" || url.password !== "") return "credentials";
+  url.hash = "";
+  if (url.pathname.endsWith(".json")) return url;
+  if (!url.pathname.endsWith("/")) url.pathname += "/";
+  return new URL("manifest.json", url);
+}
 
 export interface Listed {
   file: string;

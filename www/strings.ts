@@ -1,10 +1,11 @@
-// Every word the visitor reads, in one place.
+// Every word the visitor reads, in one place; those of the widget before it is clicked: www/widget/words.ts.
 import * as format from "./format";
 import type { Adapter, PackInfo, PlanInfo } from "./engine";
 import type { ErrorName, FilesProgress, Opened } from "./protocol";
 import type { Measured } from "./measure";
 import type { Answer, Comparison, LaneIndex } from "./turns";
 import type { NumberField, Settings } from "./settings";
+import { laneWords } from "./widget/words";
 
 const KEPT_WORDS = { half: "Half the layers", all: "All the layers" };
 
@@ -13,19 +14,15 @@ export const strings = {
   lead: "A Llama and its half-depth self answer the same question on your own GPU. One download, one set of weights; the second lane simply skips layers.",
 
   lane: {
-    full: (layers: number) => `All ${layers} layers`,
-    part: (kept: number, layers: number) =>
-      kept * 2 === layers ? `Half depth: ${kept} of ${layers}` : `${kept} of ${layers} layers`,
+    full: laneWords.full,
+    part: laneWords.part,
     of: ({ layers: kept, replaced }: PlanInfo, layers: number): string => {
       const part =
         kept.length === layers ? strings.lane.full(layers) : strings.lane.part(kept.length, layers);
       return replaced.length === 0 ? part : strings.lane.healed(part);
     },
-    strip: (kept: readonly number[], layers: number) =>
-      kept.length === layers
-        ? `All ${layers} layers run.`
-        : `${kept.length} of ${layers} layers run: numbers ${kept.map((layer) => layer + 1).join(", ")}.`,
-    region: (title: string) => `Answer: ${title}`,
+    strip: laneWords.strip,
+    region: laneWords.region,
     waiting: "Waits for its turn, so that neither slows the other's clock.",
     waitingTogether: "Starting.",
     reading: "Reading the question",
@@ -35,7 +32,7 @@ export const strings = {
     copyFailed: "Not copied",
     copyLabel: (title: string) => `Copy the answer of: ${title}`,
     plan: (lane: LaneIndex) => `Layers of the ${lane === 0 ? "first" : "second"} lane`,
-    healed: (part: string) => `${part}, healed`,
+    healed: laneWords.healed,
     planOption: ({ title, layers, crossEntropy }: PlanInfo) =>
       `${title} (${layers.length} layers${crossEntropy === null ? "" : `, loss ${crossEntropy.toFixed(2)}`})`,
   },
@@ -276,6 +273,7 @@ export const strings = {
     bytes: (done: number, all: number) => `${format.bytes(done)} of ${format.bytes(all)}`,
     fileCount: (done: number, all: number) => `${done} of ${all} files`,
     lanes: (plan: PlanInfo) => `Preparing the lane: ${plan.title}`,
+    lanesOnly: "Preparing the lanes",
     progressLabel: "Bytes loaded",
     cancel: "Cancel",
     cancelledTitle: "Loading stopped",

@@ -2,8 +2,7 @@
 
 type Spawn = new (url: URL, options: WorkerOptions) => Worker;
 
-/** Bundlers know a worker by the very text `new Worker(new URL(…, import.meta.url)`, so what works around the refusal goes by that
- * name here. */
+/** Bundlers know a worker by the very text below, so what works around the refusal goes by that class's name. */
 export function spawn(Worker: Spawn = AnyOriginWorker as unknown as Spawn): Worker {
   return new Worker(new URL("../worker.ts", import.meta.url), { type: "module" });
 }
