@@ -11,6 +11,8 @@ export default ts.config(
       "www/dev/",
       "node_modules/",
       "test-results/",
+      // Its types are the package's, which is not here: tests/browser/library.spec.ts compiles it under `strict`.
+      "examples/vite/",
     ],
   },
   js.configs.recommended,

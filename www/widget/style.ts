@@ -49,11 +49,11 @@ p { margin: 0 }
   text-align: start;
 }
 .question { overflow-wrap: anywhere; white-space: pre-wrap; font: 600 1.1rem/1.45 var(--_serif) }
-.lanes { display: grid; gap: 0.75rem; grid-template-columns: 1fr 1fr }
+.lanes { display: grid; gap: 0.5rem 0.75rem; grid-template-columns: 1fr 1fr; grid-template-rows: auto auto 1fr auto }
 .lane {
   display: grid;
-  grid-template-rows: auto auto 1fr auto;
-  gap: 0.5rem;
+  grid-row: span 4;
+  grid-template-rows: subgrid;
   min-width: 0;
   padding-top: 0.5rem;
   border-top: 3px solid var(--_lane);
@@ -72,6 +72,7 @@ p { margin: 0 }
 .rest { visibility: hidden }
 .speed { font-size: 0.9rem; font-variant-numeric: tabular-nums; min-height: 1.5em }
 .small, .label, .lane .note { color: var(--_muted); font: 0.85rem/1.5 var(--_sans) }
+.replaying + .verdict { visibility: hidden }
 .verdict { font: 600 1rem/1.5 var(--_serif); text-wrap: pretty }
 .controls, form { display: flex; flex-wrap: wrap; align-items: center; gap: 0.5rem }
 button, textarea { font: inherit; color: inherit; border: 1px solid var(--_line); border-radius: var(--_radius); background: var(--_paper) }
@@ -83,11 +84,14 @@ textarea { flex: 1 1 12rem; min-width: 0; min-height: 2.5rem; padding: 0.45rem 0
 progress { width: 100%; height: 0.5rem; accent-color: var(--_full) }
 .error { color: var(--_warning) }
 .said { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap }
+/* Side by side on a phone as well: that is what there is to see, and nothing jumps when a replay ends. */
 @container (max-width: 30rem) {
-  .lanes:not(.replaying) { grid-template-columns: 1fr }
-  .lanes.replaying { gap: 0.5rem }
-  .lanes.replaying .answer { font-size: 0.88rem }
-  .lanes:not(.replaying) .answer { min-height: 3.2em }
+  .lanes { gap: 0.4rem 0.6rem }
+  .answer { font-size: 0.88rem; line-height: 1.5 }
+  .lane .note, .small, .label { font-size: 0.8rem }
+}
+@container (max-width: 15rem) {
+  .lanes { grid-template-columns: 1fr; grid-template-rows: none }
 }
 @media (prefers-reduced-motion: no-preference) {
   .lane[data-state="writing"] .kept { animation: breathe 1.4s ease-in-out infinite alternate }

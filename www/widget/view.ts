@@ -114,7 +114,7 @@ export class View {
   show(shown: Shown | null, texts: readonly [string, string] | null = null): void {
     this.lanes.hidden = this.question.hidden = shown === null;
     this.lanes.classList.toggle("replaying", texts !== null);
-    put(this.verdict, texts === null ? (shown?.verdict ?? null) : null);
+    put(this.verdict, shown?.verdict ?? null);
     if (shown === null) return;
     this.question.textContent = shown.question;
     for (const [nth, parts] of this.parts.entries()) {
