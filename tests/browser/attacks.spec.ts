@@ -307,24 +307,25 @@ test("what a frame's address and its parent's messages carry never becomes marku
     }, address);
     const widget = page.frameLocator("iframe").locator("half-depth");
     await expect(widget.locator("[part=note]"), attack).not.toBeEmpty();
-    const prompt = await page.locator("iframe").evaluate(async (frame, text) => {
-      const { contentWindow, contentDocument } = frame as HTMLIFrameElement;
-      const target = "halfdepth";
-      for (const message of [
-        text,
-        { target, type: text, prompt: text },
-        { target: text, type: "ask", prompt: "refused" },
-        { target, type: "ask", prompt: { toString: text } },
-        { target, type: "ask", prompt: `asked ${text}` },
-        { target, type: "model", model: text },
-        { __proto__: { target, type: "stop" }, constructor: text },
-      ]) {
-        contentWindow?.postMessage(message, "*");
-      }
-      await new Promise((resolve) => setTimeout(resolve, 30));
-      return contentDocument?.querySelector("half-depth")?.getAttribute("prompt");
-    }, attack);
-    expect(prompt, attack).toBe(`asked ${attack}`);
+    const send = () =>
+      page.locator("iframe").evaluate((frame, text) => {
+        const { contentWindow, contentDocument } = frame as HTMLIFrameElement;
+        const target = "halfdepth";
+        for (const message of [
+          text,
+          { target, type: text, prompt: text },
+          { target: text, type: "ask", prompt: "refused" },
+          { target, type: "ask", prompt: { toString: text } },
+          { target, type: "ask", prompt: `asked ${text}` },
+          { target, type: "model", model: text },
+          { constructor: text, type: "stop" },
+        ]) {
+          contentWindow?.postMessage(message, "*");
+        }
+        return contentDocument?.querySelector("half-depth")?.getAttribute("prompt");
+      }, attack);
+    // The only message that is one of ours is the only one that does anything.
+    await expect.poll(send, { message: attack }).toBe(`asked ${attack}`);
     const frame = page.frames()[1];
     if (frame === undefined) throw new Error("the frame is gone");
     await expectUnharmed(frame, asked, attack);

@@ -215,10 +215,6 @@ export class Halfdepth {
     this.borrowed = null;
   }
 
-  [Symbol.dispose](): void {
-    this.destroy();
-  }
-
   private held(): Borrowed {
     if (this.borrowed === null) {
       throw new DOMException(strings.library.destroyed, "InvalidStateError");

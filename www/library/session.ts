@@ -132,10 +132,6 @@ export class LanguageModelSession extends EventTarget {
     this.life.abort(new DOMException(strings.library.destroyed, "AbortError"));
   }
 
-  [Symbol.dispose](): void {
-    this.destroy();
-  }
-
   override addEventListener<K extends keyof SessionEventMap>(
     type: K,
     listener: (event: SessionEventMap[K]) => unknown,

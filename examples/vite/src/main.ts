@@ -1,7 +1,7 @@
 import "halfdepth/widget";
 import { Halfdepth, HalfdepthError, type Availability } from "halfdepth";
 import type { HalfDepthElement } from "halfdepth/widget";
-import { answerOf } from "./widget-answers";
+import { answerOf } from "./widget-answers.js";
 
 // Where the model lies, as the page's address says it.
 const model = new URLSearchParams(location.search).get("model") ?? "./model/";
