@@ -91,6 +91,9 @@ const PLAN = v.object({
     ),
   ),
   weightBytesPerToken: amount,
+  change: v.exactOptional(
+    v.object({ layers: v.array(index), muteAttention: v.array(index), muteMlp: v.array(index) }),
+  ),
 });
 
 const ANSWER = v.pipe(

@@ -1,5 +1,6 @@
 // A loaded model: one worker, one pack, one device, and a lane for every plan that has been asked.
 import type { Memory, PlanInfo, ReadBandwidth, TurnRequest } from "./engine";
+import { runOf, type RunPlan } from "./change";
 import type { Client } from "./client";
 import { aborted, HalfdepthError, type LoadStage, type Opened, type TurnEvent } from "./protocol";
 import type { Measurable } from "./measure";
@@ -22,7 +23,10 @@ export interface SessionOptions extends LoadOptions {
 }
 
 export class Session implements Measurable {
+  /** By plan of the pack. */
   private readonly lanes = new Map<string, number>();
+  /** By lane, what it runs just now: as a text, equal where the same runs. */
+  private readonly runs = new Map<number, string>();
   private lastMemory: Memory = { weightBytes: 0, laneBytes: [], wasmBytes: 0 };
 
   private constructor(
@@ -72,7 +76,7 @@ export class Session implements Measurable {
       for (const plan of [this.plans.first, this.plans.second]) {
         making = plan;
         tell();
-        await this.lane(plan.name);
+        await this.lane(plan);
       }
       making = null;
     };
@@ -82,7 +86,7 @@ export class Session implements Measurable {
   }
 
   async *turn(
-    plan: string,
+    plan: RunPlan,
     request: TurnRequest,
     signal: AbortSignal,
   ): AsyncGenerator<TurnEvent, void> {
@@ -107,11 +111,23 @@ export class Session implements Measurable {
     this.client.close();
   }
 
-  private async lane(plan: string): Promise<number> {
-    const known = this.lanes.get(plan);
-    if (known !== undefined) return known;
-    const { lane, memory } = await this.client.addLane(plan);
-    this.lanes.set(plan, lane);
+  /** The lane that runs what the plan does: layers are changed where they are not those. */
+  private async lane(plan: RunPlan): Promise<number> {
+    const lane = this.lanes.get(plan.name) ?? (await this.addLane(plan));
+    const wanted = JSON.stringify(runOf(plan));
+    if (this.runs.get(lane) !== wanted) {
+      // Whatever runs if it fails, it is nothing to rely on.
+      this.runs.delete(lane);
+      this.lastMemory = await this.client.setPlan(lane, runOf(plan));
+      this.runs.set(lane, wanted);
+    }
+    return lane;
+  }
+
+  private async addLane(plan: RunPlan): Promise<number> {
+    const { lane, memory } = await this.client.addLane(plan.name);
+    this.lanes.set(plan.name, lane);
+    if (plan.change === undefined) this.runs.set(lane, JSON.stringify(runOf(plan)));
     this.lastMemory = memory;
     return lane;
   }

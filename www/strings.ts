@@ -1,11 +1,14 @@
 // Every word the visitor reads, in one place.
 import * as format from "./format";
-import type { Adapter, PackInfo, PlanInfo } from "./engine";
+import type { LayerState, RunPlan } from "./change";
+import type { Adapter, PackInfo, PlanChange, PlanInfo } from "./engine";
 import type { ErrorName, FilesProgress, Opened } from "./protocol";
 import type { Measured } from "./measure";
 import type { Answer, Comparison, LaneIndex } from "./turns";
 import type { NumberField, Settings } from "./settings";
 
+const numbers = (layers: readonly number[]) => layers.map((layer) => layer + 1).join(", ");
+const laneWord = (lane: LaneIndex) => (lane === 0 ? "first" : "second");
 const KEPT_WORDS = { half: "Half the layers", all: "All the layers" };
 
 export const strings = {
@@ -16,15 +19,22 @@ export const strings = {
     full: (layers: number) => `All ${layers} layers`,
     part: (kept: number, layers: number) =>
       kept * 2 === layers ? `Half depth: ${kept} of ${layers}` : `${kept} of ${layers} layers`,
-    of: ({ layers: kept, replaced }: PlanInfo, layers: number): string => {
+    of: ({ layers: kept, replaced, change }: RunPlan, layers: number): string => {
       const part =
         kept.length === layers ? strings.lane.full(layers) : strings.lane.part(kept.length, layers);
-      return replaced.length === 0 ? part : strings.lane.healed(part);
+      const plan = replaced.length === 0 ? part : strings.lane.healed(part);
+      return change === undefined ? plan : strings.lane.changed(plan);
     },
-    strip: (kept: readonly number[], layers: number) =>
-      kept.length === layers
-        ? `All ${layers} layers run.`
-        : `${kept.length} of ${layers} layers run: numbers ${kept.map((layer) => layer + 1).join(", ")}.`,
+    strip: ({ layers: kept, muteAttention, muteMlp }: PlanChange, layers: number) => {
+      const run =
+        kept.length === layers
+          ? `All ${layers} layers run.`
+          : `${kept.length} of ${layers} layers run: numbers ${numbers(kept)}.`;
+      const attention =
+        muteAttention.length === 0 ? "" : ` Attention muted: ${numbers(muteAttention)}.`;
+      const mlp = muteMlp.length === 0 ? "" : ` MLP muted: ${numbers(muteMlp)}.`;
+      return run + attention + mlp;
+    },
     region: (title: string) => `Answer: ${title}`,
     waiting: "Waits for its turn, so that neither slows the other's clock.",
     waitingTogether: "Starting.",
@@ -34,10 +44,37 @@ export const strings = {
     copied: "Copied",
     copyFailed: "Not copied",
     copyLabel: (title: string) => `Copy the answer of: ${title}`,
-    plan: (lane: LaneIndex) => `Layers of the ${lane === 0 ? "first" : "second"} lane`,
+    plan: (lane: LaneIndex) => `Layers of the ${laneWord(lane)} lane`,
     healed: (part: string) => `${part}, healed`,
+    changed: (plan: string) => `${plan}, changed`,
+    changedOption: ({ title, layers }: RunPlan) => `${title}, changed (${layers.length} layers)`,
     planOption: ({ title, layers, crossEntropy }: PlanInfo) =>
       `${title} (${layers.length} layers${crossEntropy === null ? "" : `, loss ${crossEntropy.toFixed(2)}`})`,
+  },
+
+  depth: {
+    open: "Change layers",
+    openLabel: (lane: LaneIndex) => `Change the layers of the ${laneWord(lane)} lane`,
+    strip: (lane: LaneIndex) => `Layers of the ${laneWord(lane)} lane, one by one`,
+    layer: (layer: number) => `Layer ${layer + 1}`,
+    states: {
+      runs: "Runs",
+      "no-attention": "No attention",
+      "no-mlp": "No MLP",
+      out: "Left out",
+    } satisfies Record<LayerState, string>,
+    layerState: (layer: number, state: LayerState) =>
+      `${strings.depth.layer(layer)}: ${strings.depth.states[state].toLowerCase()}`,
+    previous: "Layer before",
+    next: "Layer after",
+    keep: "Depth",
+    kept: (kept: number, layers: number) => `${kept} of ${layers} layers`,
+    order: "Leave out first",
+    orders: { simple: "The deepest, but the last", similarity: "What turns your text least" },
+    reset: "As it was",
+    asIs: "Runs as the pack has it.",
+    fromNow: "Runs from the next answer on. What was measured of the plan is not true of it.",
+    nothing: "Something has to run.",
   },
 
   finish: (answer: Answer): string | null => {
@@ -84,9 +121,10 @@ export const strings = {
   comparison: (comparison: Comparison, where = "here"): string => {
     switch (comparison.kind) {
       case "ratio": {
-        const { layersKept, layers, ratio } = comparison;
-        const subject =
-          layersKept === layers
+        const { layersKept, layers, ratio, muted } = comparison;
+        const subject = muted
+          ? `${layersKept} of ${layers} layers, some in part`
+          : layersKept === layers
             ? KEPT_WORDS.all
             : layersKept * 2 === layers
               ? KEPT_WORDS.half
@@ -153,7 +191,7 @@ export const strings = {
 
   link: {
     plans:
-      "The address names plans in a way that is not understood: two names at most, with a comma between.",
+      "The address names plans in a way that is not understood: two names at most, with a comma between, and changed layers after a colon.",
     tooLong: "The link is longer than any that this page makes.",
     version: (version: string) =>
       `The link is of a kind (“${version}”) that this page does not know. A newer page may: reload, or ask whoever sent it.`,
@@ -178,6 +216,8 @@ export const strings = {
       "Not word for word what was shared: another version of the model, or a device whose sums round differently, took another token somewhere.",
     unknownPlans: (names: readonly string[]) =>
       `This pack has no plan named ${names.map((name) => `“${name}”`).join(" or ")}; another one runs instead.`,
+    unfit: (names: readonly string[]) =>
+      `The link changes layers of ${names.map((name) => `“${name}”`).join(" and ")} that this model does not have; what the pack says runs instead.`,
     own: "Back to my own conversation",
   },
 

@@ -3,9 +3,10 @@ import { html, LitElement, nothing } from "lit";
 import { customElement, query, state } from "lit/decorators.js";
 import { manifestUrl } from "../address";
 import { Client } from "../client";
-import type { PlanInfo } from "../engine";
+import type { RunPlan } from "../change";
 import { HalfdepthError, needsReload, toErrorShape, type Opened } from "../protocol";
 import { History, indexedDbKeeper } from "../history";
+import { Lanes } from "../lanes";
 import { fingerprint, link, read, type Read } from "../link";
 import { parting, tellParting } from "../parting";
 import { recorded } from "../recorded";
@@ -15,11 +16,9 @@ import { Session } from "../session";
 import { DEFAULT_SETTINGS, type Settings } from "../settings";
 import { strings } from "../strings";
 import {
-  choosePlans,
   compare,
   Conversation,
   LANES,
-  withPlan,
   type Change,
   type Exchange,
   type LaneIndex,
@@ -32,7 +31,7 @@ import { picture } from "./canvas";
 import "./exchange";
 import "./lane-head";
 import { layout } from "./layout";
-import type { PlanChosen } from "./lane-head";
+import type { PlanChosen, PlanChanged } from "./lane-head";
 import { Measuring } from "./measuring";
 import "./notice";
 import "./recorded";
@@ -51,9 +50,6 @@ export class App extends LitElement {
   @state() private load: LoadState = { kind: "loading", stage: { stage: "engine" } };
   @state() private settings: Settings = DEFAULT_SETTINGS;
   @state() private settingsOpen = false;
-  /** The plans of the lanes, as far as the visitor or the address has chosen. */
-  @state() private askedPlans: readonly string[] = [];
-  @state() private unknownPlans: readonly string[] = [];
   /** What the address asks. */
   @state() private address: Read = { kind: "none" };
   /** Whether the answers are those that were shared. */
@@ -65,9 +61,7 @@ export class App extends LitElement {
   private session: Session | null = null;
   /** The pack as last opened: it outlives the session, so that the lanes keep their heads while it loads again. */
   private opened: Opened | null = null;
-  private plans: Plans | null = null;
-  /** What either lane may run. */
-  private choices: readonly PlanInfo[] = [];
+  private readonly lanes = new Lanes();
   private loading: AbortController | null = null;
   private agree: (yes: boolean) => void = () => undefined;
   /** Stands in for the built-in model before it has been asked anything. */
@@ -121,7 +115,8 @@ export class App extends LitElement {
         <hd-notice
           .read=${this.address}
           .same=${this.same}
-          .unknownPlans=${this.unknownPlans}
+          .unknownPlans=${this.lanes.unknown}
+          .unfitPlans=${this.lanes.unfit}
           home=${home()}
         ></hd-notice>
         <hd-status
@@ -157,7 +152,8 @@ export class App extends LitElement {
               data-lane=${lane}
               .lane=${lane}
               .plan=${plans[lane]}
-              .choices=${this.session === null ? [] : this.choices}
+              .choices=${this.session === null ? [] : this.lanes.choices}
+              ?changeable=${this.session !== null}
               ?pending=${this.load.kind === "loading"}
               layers=${layers}
               weightBytes=${this.session?.memory.weightBytes ?? 0}
@@ -166,7 +162,12 @@ export class App extends LitElement {
               ?busy=${this.busy(lane)}
               ?locked=${this.occupied}
               @plan-chosen=${({ detail }: PlanChosen) => {
-                this.choosePlan(lane, detail.plan);
+                this.lanes.choose(lane, detail.plan);
+                this.requestUpdate();
+              }}
+              @plan-changed=${({ detail }: PlanChanged) => {
+                this.lanes.change(lane, detail.change);
+                this.requestUpdate();
               }}
             ></hd-lane-head>`,
         )}
@@ -295,7 +296,7 @@ export class App extends LitElement {
       const session = await Session.load(new Client(worker), {
         manifestUrl: manifest,
         signal: loading.signal,
-        askedPlans: this.askedPlans,
+        askedPlans: this.lanes.asked,
         onStage: (stage) => {
           this.load = { kind: "loading", stage };
         },
@@ -316,7 +317,7 @@ export class App extends LitElement {
 
   private async consent(opened: Opened, signal: AbortSignal): Promise<boolean> {
     this.opened = opened;
-    this.showPlans(opened.pack.plans);
+    this.lanes.open(opened.pack);
     if (opened.bytes - opened.storedBytes <= CONSENT_ABOVE_BYTES) return true;
     this.load = { kind: "consent", opened };
     return new Promise((resolve) => {
@@ -333,18 +334,8 @@ export class App extends LitElement {
     else void this.start();
   }
 
-  private choosePlan(lane: LaneIndex, plan: string): void {
-    if (this.session === null || this.plans === null) return;
-    this.askedPlans = withPlan(this.plans, lane, plan);
-    this.showPlans(this.session.opened.pack.plans);
-  }
-
-  private showPlans(plans: readonly PlanInfo[]): void {
-    const chosen = choosePlans(plans, this.askedPlans);
-    if (chosen === null) return;
-    this.plans = [chosen.first, chosen.second];
-    this.choices = chosen.choices;
-    this.unknownPlans = chosen.unknown;
+  private get plans(): Plans | null {
+    return this.lanes.plans;
   }
 
   private readAddress(): void {
@@ -352,9 +343,9 @@ export class App extends LitElement {
     if (this.address.kind === "shared") {
       this.unasked = this.address;
       this.settings = this.address.shared.settings;
-      this.askedPlans = this.address.shared.plans;
+      this.lanes.ask(this.address.shared.plans, this.address.shared.changes);
     } else if (this.address.kind === "plans") {
-      this.askedPlans = this.address.plans;
+      this.lanes.ask(this.address.plans, this.address.changes);
     }
   }
 
@@ -526,7 +517,7 @@ export class App extends LitElement {
     if (sentences.length > 0) this.spoken = [...this.spoken, ...sentences];
   }
 
-  private laneTitle(plan: PlanInfo): string {
+  private laneTitle(plan: RunPlan): string {
     return strings.lane.of(plan, this.layers);
   }
 
