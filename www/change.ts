@@ -98,6 +98,12 @@ export function withLayers(run: PlanChange, layers: readonly number[]): PlanChan
   return isEmpty ? { ...kept, muteAttention: [], muteMlp: [] } : kept;
 }
 
+/** What is left of a plan that ends after its first `depth` layers. */
+export function prefix(plan: RunPlan, depth: number): PlanChange {
+  const run = runOf(plan);
+  return withLayers(run, run.layers.slice(0, depth));
+}
+
 /** All layers but `dropped` of the deepest, the very last of which stays: the paper's simple rule. */
 export function simple(count: number, dropped: number): number[] {
   return without(count, count - 1 - dropped, dropped);

@@ -159,6 +159,41 @@ export const strings = {
     firstLane: "the first lane",
   },
 
+  look: {
+    label: "Look closer",
+    score: (whole: boolean) => `Score the ${whole ? "full" : "first"} answer by the second lane`,
+    depths: "Read it at every depth",
+    scoring: () => "The second lane reads the first one's answer.",
+    readingDepths: (done: number, of: number) =>
+      `Reading the answer at every depth: ${done} of ${of} done.`,
+    stopped: "Stopped.",
+    failed:
+      "The part of the page that shows this could not be loaded. Check your connection and try again.",
+    agreement: (agreed: number, tokens: number, meanKl: number) =>
+      `Both hold the same token likeliest at ${agreed} of ${tokens} (${format.percent(agreed / tokens)}); mean KL ${format.nats(meanKl)} nats a token.`,
+    firstDisagreement: (token: number, expected: string, found: string) =>
+      `They part first at token ${token}: the first lane holds “${expected}”, the second “${found}”.`,
+    tokens: "The answer, token by token",
+    place: (at: number, tokens: number) => `Token ${at + 1} of ${tokens}:`,
+    token: (text: string, expected: string, found: string, kl: number) =>
+      expected === found
+        ? `“${text}”: both hold “${expected}” likeliest; KL ${format.nats(kl)} nats.`
+        : `“${text}”: the first lane holds “${expected}” likeliest, the second “${found}”; KL ${format.nats(kl)} nats.`,
+    decided: (text: string, after: number, layers: number) =>
+      text === ""
+        ? `Decided after ${after} of ${layers} layers.`
+        : `“${text}”: decided after ${after} of ${layers} layers.`,
+    legend:
+      "The bar below a token grows with the KL divergence: from 0.02, 0.1, 0.5 and 2 nats. Where the likeliest differs, the token stands on a colour.",
+    depthLegend: "The bar below a token grows with the layer after which it is decided.",
+    depthTable: "What each depth would have said",
+    depthCaption:
+      "The logit lens: the head reads the residual stream after each layer that runs. On a colour: the token that the lane says in the end.",
+    after: "Layers run",
+    says: "Says",
+    klColumn: "KL from the end, nats",
+  },
+
   measure: {
     start: (rounds: number) => `Measure ${rounds} times`,
     running: (done: number, of: number) => `Measuring: ${done} of ${of} rounds`,

@@ -28,10 +28,12 @@ import "./about";
 import { type Ask, type Asked } from "./ask";
 import "./ask";
 import { picture } from "./canvas";
+import type { LookAsked } from "./exchange";
 import "./exchange";
 import "./lane-head";
 import { layout } from "./layout";
 import type { PlanChosen, PlanChanged } from "./lane-head";
+import { Looking } from "./looking";
 import { Measuring } from "./measuring";
 import "./notice";
 import "./recorded";
@@ -76,6 +78,7 @@ export class App extends LitElement {
   /** The browser refused to keep the conversation. */
   @state() private unkept = false;
   private readonly measuring = new Measuring(this);
+  private readonly looking = new Looking(this);
   /** A shared comparison that still waits for the model. */
   private unasked: (Read & { kind: "shared" }) | null = null;
   private readonly sharer: Sharer = {
@@ -101,6 +104,7 @@ export class App extends LitElement {
     this.loading?.abort();
     this.conversation.stop();
     this.measuring.stop();
+    this.looking.stop();
     this.session?.close();
   }
 
@@ -188,6 +192,8 @@ export class App extends LitElement {
             .bytesPerSecond=${this.measuring.bytesPerSecond}
             ?measurable=${this.session !== null && !this.occupied}
             @measure=${() => this.measure(exchange)}
+            .findings=${this.looking.of(exchange)}
+            @look-asked=${({ detail }: LookAsked) => this.look(exchange, detail.what)}
             .sharer=${this.session === null ? null : this.sharer}
           ></hd-exchange>`,
       )}
@@ -244,6 +250,7 @@ export class App extends LitElement {
         @stop=${() => {
           this.conversation.stop();
           this.measuring.stop();
+          this.looking.stop();
         }}
         @regenerate=${this.regenerate}
         @new-conversation=${this.startAnew}
@@ -269,6 +276,7 @@ export class App extends LitElement {
   private phase(): string {
     if (this.load.kind !== "ready") return this.load.kind;
     if (this.measuring.isRunning) return "measuring";
+    if (this.looking.isRunning) return "looking";
     const busy = LANES.filter((lane) => this.busy(lane));
     if (busy.length === 2) return "both";
     return busy[0] === undefined ? "idle" : `lane-${busy[0]}`;
@@ -276,7 +284,7 @@ export class App extends LitElement {
 
   /** The lanes answer or are measured. */
   private get occupied(): boolean {
-    return this.conversation.running || this.measuring.isRunning;
+    return this.conversation.running || this.measuring.isRunning || this.looking.isRunning;
   }
 
   private busy(lane: LaneIndex): boolean {
@@ -412,6 +420,15 @@ export class App extends LitElement {
     this.watchForLoss(await this.measuring.run(session, exchange, before));
   }
 
+  private async look(exchange: Exchange, what: "score" | "depths"): Promise<void> {
+    const { session } = this;
+    if (session === null || this.occupied) return;
+    const before = this.upTo(exchange).slice(0, -1);
+    const { looking } = this;
+    const look = what === "score" ? looking.score : looking.readDepths;
+    this.watchForLoss(await look.call(looking, session, exchange, before));
+  }
+
   /** Before the pack is open, the plans that the recording has. */
   private get shownPlans(): Plans | null {
     if (this.plans !== null || this.recorded === null) return this.plans;
@@ -458,12 +475,12 @@ export class App extends LitElement {
   }
 
   private asked({ detail }: Asked): void {
-    if (this.session === null || this.plans === null || this.measuring.isRunning) return;
+    if (this.session === null || this.plans === null || this.occupied) return;
     void this.conversation.ask(detail.question, this.plans, this.settings, this.session);
   }
 
   private regenerate(): void {
-    if (this.session === null || this.plans === null || this.measuring.isRunning) return;
+    if (this.session === null || this.plans === null || this.occupied) return;
     void this.conversation.regenerate(this.plans, this.settings, this.session);
   }
 

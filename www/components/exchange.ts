@@ -1,6 +1,7 @@
 // A question, both answers to it, the sentence that compares them, and their replay at the measured pace.
 import { css, html, LitElement, nothing } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
+import { isSameRun, isWhole } from "../change";
 import { cost, shareOfLimit, type Cost } from "../cost";
 import type { Departures } from "../departures";
 import type { PackInfo } from "../engine";
@@ -17,10 +18,18 @@ import {
   type LaneIndex,
 } from "../turns";
 import "./answer";
+import type { Findings } from "./looking";
 import "./measurement";
 import "./share";
 import type { Sharer } from "./share";
 import { shared } from "./shared";
+
+/** The visitor wants to know more of the exchange. */
+export class LookAsked extends CustomEvent<{ what: "score" | "depths" }> {
+  constructor(what: "score" | "depths") {
+    super("look-asked", { detail: { what } });
+  }
+}
 
 @customElement("hd-exchange")
 export class ExchangeView extends LitElement {
@@ -36,6 +45,9 @@ export class ExchangeView extends LitElement {
   @property({ attribute: false }) bytesPerSecond: number | null = null;
   /** Its prompt can be run again just now. */
   @property({ type: Boolean }) measurable = false;
+  /** What has been looked up about it, and whoever looks. */
+  @property({ attribute: false, hasChanged: () => true }) findings: Findings = {};
+  @state() private lookFailed = false;
   @state() private departures: Departures | null = null;
   /** The texts that were compared. */
   private compared: readonly [string, string] = ["", ""];
@@ -159,7 +171,7 @@ export class ExchangeView extends LitElement {
       </div>
       ${this.renderVerdict(exchange)}
       <hd-measurement .measurement=${this.measurement} .pack=${this.pack}></hd-measurement>
-      ${this.renderShare(exchange)}
+      ${this.renderShare(exchange)} ${this.renderLook(exchange)}
     `;
   }
 
@@ -274,6 +286,46 @@ export class ExchangeView extends LitElement {
     const isSettled = exchange.answers.every(({ state }) => state === "done");
     if (this.sharer === null || !isSettled) return nothing;
     return html`<hd-share .sharer=${this.sharer} .exchange=${exchange}></hd-share>`;
+  }
+
+  private renderLook(exchange: Exchange) {
+    const [first, second] = exchange.answers;
+    const isRead = first.state === "done" && second.state === "done" && first.tokens.length > 0;
+    if (this.sharer === null || !isRead) return nothing;
+    const words = strings.look;
+    const ask = (what: "score" | "depths") => () => this.look(what);
+    return html`<div class="buttons" role="group" aria-label=${words.label}>
+        <button
+          class="quiet"
+          type="button"
+          ?disabled=${!this.measurable || isSameRun(first.plan, second.plan)}
+          @click=${ask("score")}
+        >
+          ${words.score(isWhole(first.plan, this.layers))}
+        </button>
+        <button
+          class="quiet"
+          type="button"
+          ?disabled=${!this.measurable || first.plan.layers.length < 2}
+          @click=${ask("depths")}
+        >
+          ${words.depths}
+        </button>
+      </div>
+      ${this.lookFailed ? html`<p class="label" role="alert">${words.failed}</p>` : nothing}
+      <hd-look .exchange=${exchange} .findings=${this.findings}></hd-look>`;
+  }
+
+  private async look(what: "score" | "depths"): Promise<void> {
+    try {
+      // Most visits need none of it.
+      await import("./look");
+      this.lookFailed = false;
+    } catch {
+      this.lookFailed = true;
+      return;
+    }
+    this.dispatchEvent(new LookAsked(what));
   }
 
   protected startReplay(isWanted = true): void {

@@ -1,0 +1,108 @@
+// What the page has looked up about exchanges: how far the lanes agree, and what each depth would have said. One thing at a time,
+// while nobody is answered.
+import type { ReactiveControllerHost } from "lit";
+import { agreement, depthsOf, type Agreement, type Depths } from "../agreement";
+import type { Compared } from "../engine";
+import { toErrorShape, type ErrorShape } from "../protocol";
+import type { Session } from "../session";
+import { requestOf, type Exchange } from "../turns";
+
+export type Looked<T> =
+  | { kind: "running"; done: number; of: number }
+  | { kind: "stopped" }
+  | { kind: "failed"; why: string }
+  | { kind: "done"; value: T };
+
+interface Values {
+  agreement: Agreement;
+  depths: Depths;
+}
+
+export type Findings = { [K in keyof Values]?: Looked<Values[K]> };
+
+export class Looking {
+  private readonly findings = new WeakMap<Exchange, Findings>();
+  private stopper: AbortController | null = null;
+
+  constructor(private readonly host: ReactiveControllerHost) {}
+
+  get isRunning(): boolean {
+    return this.stopper !== null;
+  }
+
+  of(exchange: Exchange): Findings {
+    return this.findings.get(exchange) ?? {};
+  }
+
+  stop(): void {
+    this.stopper?.abort();
+  }
+
+  /** Does `work` while nothing else is asked of the lanes. Gives what it failed with; null also where it was stopped. */
+  async run(work: (signal: AbortSignal) => Promise<void>): Promise<ErrorShape | null> {
+    if (this.stopper !== null) return null;
+    const stopper = (this.stopper = new AbortController());
+    this.host.requestUpdate();
+    try {
+      await work(stopper.signal);
+      return null;
+    } catch (thrown) {
+      const error = toErrorShape(thrown);
+      return error.name === "Aborted" ? null : error;
+    } finally {
+      this.stopper = null;
+      this.host.requestUpdate();
+    }
+  }
+
+  /** The first lane's answer as the second predicts it. */
+  score(session: Session, exchange: Exchange, before: readonly Exchange[]) {
+    const [first, second] = exchange.answers;
+    return this.find(exchange, "agreement", async (signal) => {
+      const messages = requestOf(before, exchange, 0).messages ?? [];
+      const rows = await session.compare(first.plan, second.plan, messages, first.tokens, signal);
+      return agreement(rows, first.text);
+    });
+  }
+
+  /** What the first lane would have said, were it to end after its first layer, after its second, and so on. */
+  readDepths(session: Session, exchange: Exchange, before: readonly Exchange[]) {
+    const [{ plan, tokens, text }] = exchange.answers;
+    return this.find(exchange, "depths", async (signal, tell) => {
+      const { messages = [] } = requestOf(before, exchange, 0);
+      const depths: Compared[][] = [];
+      for (let depth = 1; depth < plan.layers.length; depth += 1) {
+        tell(depth - 1, plan.layers.length - 1);
+        depths.push(await session.compareDepth(plan, depth, messages, tokens, signal));
+        signal.throwIfAborted();
+      }
+      return depthsOf(depths, text);
+    });
+  }
+
+  private find<K extends keyof Values>(
+    exchange: Exchange,
+    key: K,
+    work: (signal: AbortSignal, tell: (done: number, of: number) => void) => Promise<Values[K]>,
+  ): Promise<ErrorShape | null> {
+    const show = (found: Looked<Values[K]>) => {
+      this.findings.set(exchange, { ...this.of(exchange), [key]: found });
+      this.host.requestUpdate();
+    };
+    return this.run(async (signal) => {
+      show({ kind: "running", done: 0, of: 1 });
+      try {
+        const value = await work(signal, (done, of) => {
+          show({ kind: "running", done, of });
+        });
+        show({ kind: "done", value });
+      } catch (thrown) {
+        const error = toErrorShape(thrown);
+        show(
+          error.name === "Aborted" ? { kind: "stopped" } : { kind: "failed", why: error.message },
+        );
+        throw thrown;
+      }
+    });
+  }
+}
