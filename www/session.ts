@@ -149,6 +149,11 @@ export class Session implements Measurable {
     return this.client.loss(await this.lane(plan), ids, signal);
   }
 
+  /** Has a plan's lane run that plan, so that the next answer need not wait for it. */
+  async rest(plan: RunPlan): Promise<void> {
+    await this.lane(plan);
+  }
+
   get memory(): Memory {
     return this.lastMemory;
   }

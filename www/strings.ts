@@ -4,6 +4,7 @@ import type { LayerState, RunPlan } from "./change";
 import type { Adapter, PackInfo, PlanChange, PlanInfo } from "./engine";
 import type { ErrorName, FilesProgress, Opened } from "./protocol";
 import type { Measured } from "./measure";
+import type { Curve, Strategy } from "./scan";
 import type { Answer, Comparison, LaneIndex } from "./turns";
 import type { NumberField, Settings } from "./settings";
 
@@ -192,6 +193,79 @@ export const strings = {
     after: "Layers run",
     says: "Says",
     klColumn: "KL from the end, nats",
+  },
+
+  map: {
+    open: "Scan my text",
+    lead: "Which layers does a text of yours need? The whole model reads runs of it, and each block of layers is measured by how far it turns the residual stream of the last token. What turns it least is missed least. Your text stays on your machine.",
+    text: "Your text",
+    file: "Or a text file",
+    fileRead: (name: string, characters: number) =>
+      `${name}: ${format.count(characters)} characters`,
+    fileRemove: "Remove",
+    fields: {
+      samples: "Samples",
+      tokens: "Tokens of each",
+      seed: "Seed",
+      windows: "Windows",
+    },
+    start: "Scan",
+    progress: "Done so far",
+    stopped: "Stopped.",
+    tooLarge: (name: string, bytes: number, most: number) =>
+      `${name} is ${format.bytes(bytes)}; give at most ${format.bytes(most)}.`,
+    noText: (name: string) => `${name} is no text in UTF-8. Save it as one, or paste it.`,
+    tooShort: (found: number, tokens: number) =>
+      `The text has ${format.count(found)} tokens, too few for a sample of ${format.count(tokens)}. Give a longer text, or shorter samples.`,
+    beyondContext: (context: number) =>
+      `The model reads ${format.count(context)} tokens at most: give shorter samples.`,
+    scanning: (done: number, of: number) => `Read ${done} of ${of} samples.`,
+    scanned: (samples: number, tokens: number, found: number) =>
+      `Read ${samples} samples of ${tokens} tokens, drawn from the ${format.count(found)} tokens of the text.`,
+    heatCaption:
+      "Mean angular distance between the stream before a block of n layers and after it, in units of π. Each row is coloured from its own least (dark) to its own most; framed: the best block of that length.",
+    heatLabel: (layers: number) =>
+      `Heat map of the angular distances of all blocks of ${layers} layers; its numbers stand in the tables.`,
+    cell: (first: number, dropped: number, distance: number) =>
+      `${strings.map.block(first, dropped)}: ${distance.toFixed(4)}`,
+    block: (first: number, dropped: number) =>
+      dropped === 1 ? `layer ${first + 1}` : `layers ${first + 1}–${first + dropped}`,
+    across: "first layer of the block",
+    upwards: "layers in the block, n",
+    table: "The numbers",
+    rowHead: "n",
+    blocks: "The best block of every length",
+    bestBlock: "Best block",
+    distance: "Distance",
+    applyHead: "Use it",
+    apply: "Leave out",
+    applyLabel: (first: number, dropped: number) =>
+      `Leave ${strings.map.block(first, dropped)} out of the second lane`,
+    applied: (first: number, dropped: number) =>
+      `The second lane runs without ${strings.map.block(first, dropped)} from its next answer on.`,
+    curveTitle: "Loss against depth",
+    curveLead: (window: number) =>
+      `What the whole model loses on your text with n layers left out: cross-entropy over disjoint windows of ${window} predictions from its start, each after the begin token alone. Divided by ln V: 1 is guessing among all tokens.`,
+    curveStart: "Measure the curve",
+    measuring: (done: number, of: number) => `Measured ${done} of ${of} points.`,
+    measured: (tokens: number) => `Measured on ${format.count(tokens)} tokens.`,
+    curveCaption: "Loss over ln V against the layers left out.",
+    curveLabel: (curve: Curve) => {
+      const line = (strategy: Strategy) =>
+        `${strings.map.strategies[strategy]}: ${curve[strategy].map(({ dropped, loss }) => `${dropped}: ${loss.toFixed(2)}`).join(", ")}`;
+      return `Loss in nats a token by layers left out. ${line("similarity")}. ${line("simple")}.`;
+    },
+    guessing: "guessing",
+    dropped: "layers left out, n",
+    lossShare: "loss / ln V",
+    strategies: {
+      similarity: "what turns your text least",
+      simple: "the deepest, but the last",
+    } satisfies Record<Strategy, string>,
+    lossOf: (strategy: Strategy) => `Without ${strings.map.strategies[strategy]}`,
+    loss: (nats: number, share: number) => `${nats.toFixed(4)} nats (${share.toFixed(3)})`,
+    point: (strategy: Strategy, dropped: number, nats: number, share: number) =>
+      `${dropped} left out, ${strings.map.strategies[strategy]}: ${strings.map.loss(nats, share)}`,
   },
 
   measure: {

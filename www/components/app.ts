@@ -4,7 +4,8 @@ import { customElement, query, state } from "lit/decorators.js";
 import { manifestUrl } from "../address";
 import { Client } from "../client";
 import type { RunPlan } from "../change";
-import { HalfdepthError, needsReload, toErrorShape, type Opened } from "../protocol";
+import type { PlanChange } from "../engine";
+import { needsReload, toErrorShape, type Opened } from "../protocol";
 import { History, indexedDbKeeper } from "../history";
 import { Lanes } from "../lanes";
 import { fingerprint, link, read, type Read } from "../link";
@@ -32,6 +33,8 @@ import type { LookAsked } from "./exchange";
 import "./exchange";
 import "./lane-head";
 import { layout } from "./layout";
+import "./map-door";
+import type { Runner, Scanned } from "./map/panel";
 import type { PlanChosen, PlanChanged } from "./lane-head";
 import { Looking } from "./looking";
 import { Measuring } from "./measuring";
@@ -42,6 +45,7 @@ import type { SettingsChanged } from "./settings";
 import type { Sharer } from "./share";
 import { shared } from "./shared";
 import "./status";
+import { arrivedLayers, foreign, home, refuseWithoutWebGpu } from "./surroundings";
 import type { LoadState, StatusAction } from "./status";
 
 // Up to here a model loads without asking: about what a page with a few pictures weighs.
@@ -79,6 +83,13 @@ export class App extends LitElement {
   @state() private unkept = false;
   private readonly measuring = new Measuring(this);
   private readonly looking = new Looking(this);
+  /** Of the text that was scanned last; see `Depth`. */
+  @state() private bestBlocks: readonly number[] | null = null;
+  private readonly runner: Runner = async (work) => {
+    const error = await this.looking.run(work);
+    this.watchForLoss(error);
+    return error;
+  };
   /** A shared comparison that still waits for the model. */
   private unasked: (Read & { kind: "shared" }) | null = null;
   private readonly sharer: Sharer = {
@@ -135,6 +146,16 @@ export class App extends LitElement {
         ${this.conversation.exchanges.length > 0 ? this.renderExchanges() : this.renderInvitation()}
         ${this.unkept ? html`<p class="unkept" role="status">${strings.history.notKept}</p>` : nothing}
         ${this.renderComposer()}
+        <hd-map-door
+          .pack=${this.opened?.pack ?? null}
+          .session=${this.session}
+          .runner=${this.runner}
+          ?available=${this.session !== null && !this.occupied}
+          @plan-changed=${({ detail }: PlanChanged) => {
+            this.changePlan(1, detail.change);
+          }}
+          @scanned=${({ detail }: Scanned) => (this.bestBlocks = detail.best)}
+        ></hd-map-door>
         <div class="visually-hidden" role="log" aria-live="polite">
           ${this.spoken.map((sentence) => html`<p>${sentence}</p>`)}
         </div>
@@ -158,6 +179,7 @@ export class App extends LitElement {
               .plan=${plans[lane]}
               .choices=${this.session === null ? [] : this.lanes.choices}
               ?changeable=${this.session !== null}
+              .bestBlocks=${this.bestBlocks}
               ?pending=${this.load.kind === "loading"}
               layers=${layers}
               weightBytes=${this.session?.memory.weightBytes ?? 0}
@@ -170,8 +192,7 @@ export class App extends LitElement {
                 this.requestUpdate();
               }}
               @plan-changed=${({ detail }: PlanChanged) => {
-                this.lanes.change(lane, detail.change);
-                this.requestUpdate();
+                this.changePlan(lane, detail.change);
               }}
             ></hd-lane-head>`,
         )}
@@ -227,6 +248,11 @@ export class App extends LitElement {
             </button>`,
         )}
       </div>`;
+  }
+
+  private changePlan(lane: LaneIndex, change: PlanChange | null): void {
+    this.lanes.change(lane, change);
+    this.requestUpdate();
   }
 
   private renderComposer() {
@@ -550,39 +576,9 @@ function wasStopped({ answers }: Exchange): boolean {
   return answers.some(({ finish }) => finish === "stopped" || finish === "failed");
 }
 
-/** Told before anything is downloaded. */
-function refuseWithoutWebGpu(): void {
-  const { gpu } = navigator as { gpu?: unknown };
-  if (gpu !== undefined) return;
-  const { webgpuMissing, webgpuInsecure } = strings.errors;
-  throw new HalfdepthError("WebGpuUnavailable", isSecureContext ? webgpuMissing : webgpuInsecure);
-}
-
-/** The layers that have come in so far; null when all have. */
-function arrivedLayers(load: LoadState, opened: Opened | null): ReadonlySet<number> | null {
-  if (load.kind === "ready") return null;
-  // Where nothing will come, the recording is what there is to see.
-  if (opened === null) return load.kind === "loading" ? new Set() : null;
-  const stage = load.kind === "loading" ? load.stage : null;
-  if (stage?.stage === "lanes") return null;
-  const filesDone = stage?.stage === "files" ? stage.progress.filesDone : 0;
-  const layers = opened.pack.files.slice(0, filesDone).map(({ layer }) => layer);
-  return new Set(layers.filter((layer) => layer !== null));
-}
-
-/** The page with the same model, and without anything asked. */
-function home(): string {
-  const model = new URLSearchParams(location.search).get("model");
-  return model === null ? location.pathname : `?${new URLSearchParams({ model }).toString()}`;
-}
-
 /** Another link was put into the address bar: only its fragment differs, so the browser itself would do nothing. */
 function reload(): void {
   location.reload();
-}
-
-function foreign(): boolean {
-  return new URLSearchParams(location.search).has("model");
 }
 
 declare global {
