@@ -19,6 +19,8 @@ export interface Token {
   found: string;
   agrees: boolean;
   kl: number;
+  /** The same three, by number: the answer's, what the one holds likeliest, and the other. */
+  ids: readonly [number, number, number];
 }
 
 /** What a lane would have said of its own answer, were it to end earlier. */
@@ -37,12 +39,13 @@ export function depthsOf(rows: readonly (readonly Compared[])[], answer: string)
 
 export function agreement(compared: readonly Compared[], answer: string): Agreement {
   const texts = textsOf(compared, answer);
-  const tokens = compared.map(({ expected, found, agrees, kl }, at): Token => ({
+  const tokens = compared.map(({ token, expected, found, agrees, kl }, at): Token => ({
     text: texts[at] ?? "",
     expected: expected.text,
     found: found.text,
     agrees,
     kl,
+    ids: [token, expected.id, found.id],
   }));
   const first = tokens.findIndex(({ agrees }) => !agrees);
   return {

@@ -169,11 +169,12 @@ export class Look extends LitElement {
         }}
       >
         ${tokens.map(
-          ({ text }, index) =>
+          ({ text, ids }, index) =>
             html`<button
               type="button"
               class=${look(index)}
               title=${tell(index)}
+              data-ids=${ids.join(" ")}
               tabindex=${index === at ? 0 : -1}
               aria-pressed=${index === at}
               @click=${() => (this.at = index)}
