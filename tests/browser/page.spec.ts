@@ -287,8 +287,9 @@ test("everything can be done with the keyboard alone", async ({ page }) => {
   await answered(page);
   // The box keeps the focus, so that the next question needs no pointer.
   await expect(page.getByLabel(strings.ask.label)).toBeFocused();
-  // Backwards from the box: what can be taken away, the measurement, the replay.
+  // Backwards from the box: what can be looked up, what can be taken away, the measurement, the replay.
   for (const name of [
+    ...[strings.look.depths, strings.look.score(true)],
     ...[strings.share.report, strings.share.picture, strings.share.link],
     ...[strings.measure.start(ROUNDS), strings.replay.start],
   ]) {
