@@ -73,6 +73,7 @@ export const strings = {
     order: "Leave out first",
     orders: { simple: "The deepest, but the last", similarity: "What turns your text least" },
     reset: "As it was",
+    halves: "In the strip, a layer's upper half is its attention, the lower its MLP.",
     asIs: "Runs as the pack has it.",
     fromNow: "Runs from the next answer on. What was measured of the plan is not true of it.",
     nothing: "Something has to run.",

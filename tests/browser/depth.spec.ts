@@ -131,7 +131,7 @@ test("the full answer is scored by the second lane, as a count by hand has it", 
   await idle(page);
   const tokens = page.locator("hd-look .tokens button");
   await expect(tokens).toHaveCount(full?.tokens.length ?? 0);
-  const said = (await tokens.allTextContents()).join("").replaceAll("⏎", "\n");
+  const said = (await tokens.allTextContents()).join("").replaceAll("⏎", "\n").replaceAll("␣", " ");
   expect(said.trim()).toContain(full?.text.trim() ?? "");
 
   // By hand, from the ids: the full model's own likeliest are its answer, and the half model's are counted.

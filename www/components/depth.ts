@@ -182,6 +182,7 @@ export class Depth extends LitElement {
             </label>`,
         )}
       </fieldset>
+      ${now === "no-attention" || now === "no-mlp" ? html`<p class="note">${words.halves}</p>` : nothing}
     `;
   }
 

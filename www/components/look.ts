@@ -268,9 +268,10 @@ function renderDepths({ rows, said }: Depths, token: number) {
   </div>`;
 }
 
-/** A token of nothing but line breaks, or of nothing, still has to be seen. */
+/** A token of nothing that shows still has to be seen. */
 function shownToken(text: string): string {
-  return text.replaceAll("\n", "⏎") || "·";
+  if (text.trim() === "") return text.replaceAll("\n", "⏎").replaceAll(" ", "␣") || "·";
+  return text.replaceAll("\n", "⏎");
 }
 
 declare global {
