@@ -165,6 +165,8 @@ export const strings = {
     label: "Look closer",
     score: (whole: boolean) => `Score the ${whole ? "full" : "first"} answer by the second lane`,
     depths: "Read it at every depth",
+    third: "Ask this one too",
+    thirdLabel: "A third lane for the same question",
     scoring: () => "The second lane reads the first one's answer.",
     readingDepths: (done: number, of: number) =>
       `Reading the answer at every depth: ${done} of ${of} done.`,

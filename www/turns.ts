@@ -286,7 +286,8 @@ export function withPlan(plans: Plans, lane: LaneIndex, chosen: string): [string
   return [chosen === first ? second : first, chosen];
 }
 
-function blank(plan: RunPlan): Answer {
+/** Before its lane has begun. */
+export function blank(plan: RunPlan): Answer {
   return {
     plan,
     state: "waiting",
@@ -301,7 +302,7 @@ function blank(plan: RunPlan): Answer {
 }
 
 /** Adds what arrived to an answer; gives the new text. */
-function take(answer: Answer, event: TurnEvent): string {
+export function take(answer: Answer, event: TurnEvent): string {
   if (event.kind === "started") {
     answer.started = event.started;
     return "";

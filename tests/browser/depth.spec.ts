@@ -61,6 +61,15 @@ test("a muted layer changes the next answer; unmuted, it is the plain answer aga
   const deep = await again(page);
   expect(deep.layers).toHaveLength(12);
   expect(deep.tokens).toEqual(full?.tokens);
+
+  // A third lane says what the same plan said as the second.
+  await page.getByLabel(strings.lane.plan(1)).selectOption("best-half");
+  expect((await again(page)).plan).toBe("best-half");
+  await page.getByLabel(strings.look.thirdLabel).selectOption("half");
+  await button(page, strings.look.third).click();
+  const third = page.locator("hd-answer[data-lane='2']");
+  await expect(third).toHaveAttribute("data-state", "done", { timeout: ANSWERED_MS });
+  await expect(third.locator(".words")).toHaveText(plain?.text ?? "");
 });
 
 test("layers are changed by keyboard alone, and the link carries them to somebody else", async ({

@@ -214,7 +214,7 @@ export class App extends LitElement {
             ?measurable=${this.session !== null && !this.occupied}
             @measure=${() => this.measure(exchange)}
             .findings=${this.looking.of(exchange)}
-            @look-asked=${({ detail }: LookAsked) => this.look(exchange, detail.what)}
+            @look-asked=${({ detail }: LookAsked) => this.look(exchange, detail)}
             .sharer=${this.session === null ? null : this.sharer}
           ></hd-exchange>`,
       )}
@@ -446,13 +446,11 @@ export class App extends LitElement {
     this.watchForLoss(await this.measuring.run(session, exchange, before));
   }
 
-  private async look(exchange: Exchange, what: "score" | "depths"): Promise<void> {
+  private async look(exchange: Exchange, ask: LookAsked["detail"]): Promise<void> {
     const { session } = this;
     if (session === null || this.occupied) return;
     const before = this.upTo(exchange).slice(0, -1);
-    const { looking } = this;
-    const look = what === "score" ? looking.score : looking.readDepths;
-    this.watchForLoss(await look.call(looking, session, exchange, before));
+    this.watchForLoss(await this.looking.look(session, exchange, before, ask));
   }
 
   /** Before the pack is open, the plans that the recording has. */

@@ -18,16 +18,16 @@ import {
   type LaneIndex,
 } from "../turns";
 import "./answer";
-import type { Findings } from "./looking";
+import type { Ask, Findings } from "./looking";
 import "./measurement";
 import "./share";
 import type { Sharer } from "./share";
 import { shared } from "./shared";
 
 /** The visitor wants to know more of the exchange. */
-export class LookAsked extends CustomEvent<{ what: "score" | "depths" }> {
-  constructor(what: "score" | "depths") {
-    super("look-asked", { detail: { what } });
+export class LookAsked extends CustomEvent<Ask> {
+  constructor(ask: Ask) {
+    super("look-asked", { detail: ask });
   }
 }
 
@@ -108,6 +108,25 @@ export class ExchangeView extends LitElement {
 
       .lane-1 {
         --lane: var(--half);
+      }
+
+      .lane-2 {
+        --lane: var(--third);
+        margin-top: 0.75rem;
+      }
+
+      .third {
+        display: flex;
+        flex-wrap: wrap;
+        align-items: center;
+        gap: 0.25rem 0.5rem;
+      }
+
+      .third select {
+        flex: 0 1 24rem;
+        padding-block: 0.3rem;
+        font-size: 0.85rem;
+        text-overflow: ellipsis;
       }
 
       .verdict {
@@ -293,7 +312,7 @@ export class ExchangeView extends LitElement {
     const isRead = first.state === "done" && second.state === "done" && first.tokens.length > 0;
     if (this.sharer === null || !isRead) return nothing;
     const words = strings.look;
-    const ask = (what: "score" | "depths") => () => this.look(what);
+    const ask = (what: "score" | "depths") => () => this.look({ what });
     return html`<div class="buttons" role="group" aria-label=${words.label}>
         <button
           class="quiet"
@@ -313,10 +332,54 @@ export class ExchangeView extends LitElement {
         </button>
       </div>
       ${this.lookFailed ? html`<p class="label" role="alert">${words.failed}</p>` : nothing}
+      ${this.renderThird(exchange)}
       <hd-look .exchange=${exchange} .findings=${this.findings}></hd-look>`;
   }
 
-  private async look(what: "score" | "depths"): Promise<void> {
+  /** Another plan of the pack answers the same, below the two: the healed half, say. */
+  private renderThird({ answers }: Exchange) {
+    const { third } = this.findings;
+    const names = answers.map(({ plan }) => plan.name);
+    const others = (this.pack?.plans ?? []).filter(({ name }) => !names.includes(name));
+    // Healed ones first: they are what a third lane is for.
+    others.sort((a, b) => b.replaced.length - a.replaced.length);
+    const words = strings.look;
+    const ask = () => {
+      const chosen = this.renderRoot.querySelector<HTMLSelectElement>("#third")?.value;
+      const plan = others.find(({ name }) => name === chosen);
+      if (plan !== undefined) this.dispatchEvent(new LookAsked({ what: "third", plan }));
+    };
+    const choice = html`<span class="third">
+      <label class="visually-hidden" for="third">${words.thirdLabel}</label>
+      <select id="third" ?disabled=${!this.measurable}>
+        ${others.map((plan) => html`<option value=${plan.name}>${strings.lane.planOption(plan)}</option>`)}
+      </select>
+      <button class="quiet" type="button" ?disabled=${!this.measurable} @click=${ask}>
+        ${words.third}
+      </button>
+    </span>`;
+    return html`
+      ${others.length === 0 ? nothing : choice}
+      ${third === undefined ? nothing : this.renderThirdAnswer(third)}
+    `;
+  }
+
+  private renderThirdAnswer(third: Answer) {
+    // As the pack calls it: another half beside a half is not told apart by how many layers it has.
+    const { title } = third.plan;
+    return html`<hd-answer
+      class="lane-2"
+      role="group"
+      aria-label=${strings.lane.region(title)}
+      data-lane="2"
+      data-state=${third.state}
+      .answer=${third}
+      heading=${title}
+      .cost=${this.costOf(third)}
+    ></hd-answer>`;
+  }
+
+  private async look(asked: Ask): Promise<void> {
     try {
       // Most visits need none of it.
       await import("./look");
@@ -325,7 +388,7 @@ export class ExchangeView extends LitElement {
       this.lookFailed = true;
       return;
     }
-    this.dispatchEvent(new LookAsked(what));
+    this.dispatchEvent(new LookAsked(asked));
   }
 
   protected startReplay(isWanted = true): void {

@@ -2,10 +2,10 @@
 // while nobody is answered.
 import type { ReactiveControllerHost } from "lit";
 import { agreement, depthsOf, type Agreement, type Depths } from "../agreement";
-import type { Compared } from "../engine";
+import type { Compared, PlanInfo } from "../engine";
 import { toErrorShape, type ErrorShape } from "../protocol";
 import type { Session } from "../session";
-import { requestOf, type Exchange } from "../turns";
+import { blank, requestOf, take, type Answer, type Exchange } from "../turns";
 
 export type Looked<T> =
   | { kind: "running"; done: number; of: number }
@@ -18,7 +18,13 @@ interface Values {
   depths: Depths;
 }
 
-export type Findings = { [K in keyof Values]?: Looked<Values[K]> };
+export type Findings = { [K in keyof Values]?: Looked<Values[K]> } & {
+  /** Another plan's answer to the same question; grows while it is written. */
+  third?: Answer;
+};
+
+/** What may be asked of a settled exchange. */
+export type Ask = { what: "score" } | { what: "depths" } | { what: "third"; plan: PlanInfo };
 
 export class Looking {
   private readonly findings = new WeakMap<Exchange, Findings>();
@@ -55,8 +61,20 @@ export class Looking {
     }
   }
 
+  /** Gives what it failed with. `before`: what was said before the exchange. */
+  look(session: Session, exchange: Exchange, before: readonly Exchange[], ask: Ask) {
+    switch (ask.what) {
+      case "score":
+        return this.score(session, exchange, before);
+      case "depths":
+        return this.readDepths(session, exchange, before);
+      case "third":
+        return this.askThird(session, exchange, before, ask.plan);
+    }
+  }
+
   /** The first lane's answer as the second predicts it. */
-  score(session: Session, exchange: Exchange, before: readonly Exchange[]) {
+  private score(session: Session, exchange: Exchange, before: readonly Exchange[]) {
     const [first, second] = exchange.answers;
     return this.find(exchange, "agreement", async (signal) => {
       const messages = requestOf(before, exchange, 0).messages ?? [];
@@ -66,7 +84,7 @@ export class Looking {
   }
 
   /** What the first lane would have said, were it to end after its first layer, after its second, and so on. */
-  readDepths(session: Session, exchange: Exchange, before: readonly Exchange[]) {
+  private readDepths(session: Session, exchange: Exchange, before: readonly Exchange[]) {
     const [{ plan, tokens, text }] = exchange.answers;
     return this.find(exchange, "depths", async (signal, tell) => {
       const { messages = [] } = requestOf(before, exchange, 0);
@@ -77,6 +95,37 @@ export class Looking {
         signal.throwIfAborted();
       }
       return depthsOf(depths, text);
+    });
+  }
+
+  /** Asks a third plan the same; it goes on from what the first lane has said so far. */
+  private askThird(
+    session: Session,
+    exchange: Exchange,
+    before: readonly Exchange[],
+    plan: PlanInfo,
+  ): Promise<ErrorShape | null> {
+    const third = blank(plan);
+    third.state = "running";
+    this.findings.set(exchange, { ...this.of(exchange), third });
+    return this.run(async (signal) => {
+      try {
+        const request = requestOf(before, exchange, 0);
+        for await (const event of session.turn(plan, request, signal)) {
+          take(third, event);
+          this.host.requestUpdate();
+        }
+      } catch (thrown) {
+        const error = toErrorShape(thrown);
+        if (error.name !== "Aborted") {
+          third.finish = "failed";
+          third.error = error;
+        }
+        throw thrown;
+      } finally {
+        third.state = "done";
+        third.finish ??= "stopped";
+      }
     });
   }
 
