@@ -7,6 +7,8 @@ export const HEAD_BYTES = 278_528 + 512;
 
 export const ALL = Array.from({ length: 12 }, (_, layer) => layer);
 
+export const HALF_LAYERS = [0, 1, 2, 3, 4, 11];
+
 export function storyPlan(name: string, layers: number[], crossEntropy: number | null): PlanInfo {
   return {
     ...planOf(name, layers, crossEntropy),
@@ -28,5 +30,5 @@ export const PACK: PackInfo = {
     ...ALL.map((layer) => file("layer", LAYER_BYTES, layer)),
     file("replacement", LAYER_BYTES + 1000, 11),
   ],
-  plans: [storyPlan("full", ALL, 1.5), storyPlan("half", [0, 1, 2, 3, 4, 11], 2.5)],
+  plans: [storyPlan("full", ALL, 1.5), storyPlan("half", HALF_LAYERS, 2.5)],
 };
