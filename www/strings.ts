@@ -55,8 +55,8 @@ export const strings = {
 
   depth: {
     open: "Change layers",
-    openLabel: (lane: LaneIndex) => `Change the layers of the ${laneWord(lane)} lane`,
-    strip: (lane: LaneIndex) => `Layers of the ${laneWord(lane)} lane, one by one`,
+    openLabel: (lane: LaneIndex) => `Change layers: ${laneWord(lane)} lane`,
+    strip: (lane: LaneIndex) => `Each layer of the ${laneWord(lane)} lane`,
     layer: (layer: number) => `Layer ${layer + 1}`,
     states: {
       runs: "Runs",

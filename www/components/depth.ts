@@ -79,26 +79,26 @@ export class Depth extends LitElement {
         min-width: 2rem;
       }
 
-      label {
+      fieldset label {
         display: flex;
         align-items: center;
         gap: 0.4rem;
         min-height: 1.75rem;
       }
 
-      label.field {
+      .field {
         display: grid;
         gap: 0.1rem;
       }
 
-      .field span {
+      .field > span {
         display: flex;
         flex-wrap: wrap;
         justify-content: space-between;
         gap: 0 0.5rem;
       }
 
-      output {
+      .kept {
         font-variant-numeric: tabular-nums;
       }
 
@@ -201,9 +201,10 @@ export class Depth extends LitElement {
   private renderDepth(plan: RunPlan) {
     const words = strings.depth;
     const kept = words.kept(plan.layers.length, this.layers);
-    return html`<label class="field">
-      <span>${words.keep} <output>${kept}</output></span>
+    return html`<div class="field">
+      <span><label for="keep">${words.keep}</label> <span class="kept">${kept}</span></span>
       <input
+        id="keep"
         type="range"
         min="1"
         max=${this.layers}
@@ -214,7 +215,7 @@ export class Depth extends LitElement {
           this.keep(plan, Number((target as HTMLInputElement).value));
         }}
       />
-    </label>`;
+    </div>`;
   }
 
   private renderOrder() {

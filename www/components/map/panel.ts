@@ -198,7 +198,7 @@ export class MapPanel extends LitElement {
   private renderForm() {
     const words = strings.map;
     const { file } = this;
-    return html`<form @submit=${this.start}>
+    return html`<form novalidate @submit=${this.start}>
       <label>
         ${words.text}
         <textarea
