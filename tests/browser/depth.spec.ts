@@ -1,6 +1,7 @@
 // The strip as a control: what it changes is what the next answer runs, and nothing is left of it once it is taken back.
 import { expect, type Locator, type Page } from "@playwright/test";
 import { strings } from "../../www/strings";
+import { expectAccessible } from "./accessible";
 import { ANSWERED_MS, answered, ask, button, idle, limit, LOADED_MS, open, test } from "./page";
 
 test.describe.configure({ timeout: 2 * LOADED_MS + 6 * ANSWERED_MS });
@@ -40,6 +41,7 @@ test("a muted layer changes the next answer; unmuted, it is the plain answer aga
   );
   // What was measured of the plan is not said of what became of it.
   await expect(head(page, 1).locator("option:checked")).not.toContainText("loss");
+  await expectAccessible(page, "a layer open, and muted");
   const muted = await again(page);
   expect(muted).toMatchObject({ plan: "half", layers: plain?.layers, muteMlp: [first] });
   expect(muted.tokens).not.toEqual(plain?.tokens);
@@ -170,6 +172,8 @@ test("the full answer is scored by the second lane, as a count by hand has it", 
   const [last] = await rows.last().locator("td").allTextContents();
   expect(last).toBe(await tokens.nth(1).textContent());
   await idle(page);
+
+  await expectAccessible(page, "scored, and read at every depth");
 
   // What was looked up left nothing behind.
   const after = await again(page);

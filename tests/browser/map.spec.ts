@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, type Page } from "@playwright/test";
 import { strings } from "../../www/strings";
+import { expectAccessible } from "./accessible";
 import {
   ANSWERED_MS,
   answered,
@@ -139,6 +140,8 @@ test("the map and the curve are those of the command line; the best block is lef
     `the curve differs from the command line's by ${worst.toExponential(1)} nats at most`,
   );
   expect(worst).toBeLessThan(TOLERANCE);
+
+  await expectAccessible(page, "scanned and measured, with the numbers");
 
   // The best block of four layers goes, and the next answer runs without it. The first lane is as it was.
   const first = expected.best_start[4] ?? 0;

@@ -1,8 +1,8 @@
 // How the page is found by those who cannot see it, by those on slow lines, and at any width.
 import { gzipSync } from "node:zlib";
-import AxeBuilder from "@axe-core/playwright";
-import { chromium, expect, type Page } from "@playwright/test";
+import { chromium, expect } from "@playwright/test";
 import { strings } from "../../www/strings";
+import { expectAccessible } from "./accessible";
 import {
   ANSWERED_MS,
   answered,
@@ -19,18 +19,6 @@ import {
 import { chromiumFlags } from "./webgpu-counts.mjs";
 
 test.describe.configure({ timeout: 2 * LOADED_MS + 2 * ANSWERED_MS });
-
-/** Everything axe knows, its advice on good practice included, in either scheme of colours. */
-async function expectAccessible(page: Page, state: string): Promise<void> {
-  for (const colorScheme of ["light", "dark"] as const) {
-    await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-    const { violations } = await new AxeBuilder({ page }).analyze();
-    const found = violations.map(
-      ({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`,
-    );
-    expect(found, `${state}, ${colorScheme}`).toEqual([]);
-  }
-}
 
 test.describe("on a phone", () => {
   test.use({ viewport: { width: 360, height: 740 } });

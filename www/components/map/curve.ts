@@ -8,7 +8,7 @@ import { tickStep } from "./heat-map";
 
 const WIDTH = 520;
 const HEIGHT = 260;
-const LEFT = 44;
+const LEFT = 52;
 const RIGHT = 12;
 const TOP = 10;
 const BOTTOM = 44;

@@ -140,7 +140,7 @@ export class MapPanel extends LitElement {
       }
 
       .blocks {
-        max-height: 26rem;
+        max-height: 30rem;
         overflow: auto;
       }
 
