@@ -1,4 +1,4 @@
-// The shapes of published Llamas, by name: src/shapes.rs, the built-in model, and more that people ask after.
+// The shapes of published Llamas, by name, as in src/shapes.rs; and the built-in model.
 
 /** What a budget is reckoned from. */
 export interface Shape {
