@@ -91,7 +91,7 @@ export interface LaneStats {
   decodeMs: number;
   prefillTokensPerSecond: number;
   decodeTokensPerSecond: number;
-  speculation: SpeculationStats | null /* where another lane drafts */;
+  speculation?: SpeculationStats | null /* where another lane drafts */;
 }
 export interface SpeculationStats {
   drafted: number /* tokens that the quick lane drafted */;

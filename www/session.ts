@@ -4,6 +4,7 @@ import type { Client } from "./client";
 import { aborted, HalfdepthError, type LoadStage, type Opened, type TurnEvent } from "./protocol";
 import type { Measurable } from "./measure";
 import { strings } from "./strings";
+import type { Drafter } from "./draft";
 import { choosePlans, type ChosenPlans } from "./turns";
 
 export type SessionStage = LoadStage | { stage: "lanes"; plan: PlanInfo };
@@ -21,7 +22,7 @@ export interface SessionOptions extends LoadOptions {
   askedPlans: readonly string[];
 }
 
-export class Session implements Measurable {
+export class Session implements Measurable, Drafter {
   private readonly lanes = new Map<string, number>();
   private lastMemory: Memory = { weightBytes: 0, laneBytes: [], wasmBytes: 0 };
 
@@ -87,6 +88,17 @@ export class Session implements Measurable {
     signal: AbortSignal,
   ): AsyncGenerator<TurnEvent, void> {
     yield* this.client.turn(await this.lane(plan), request, signal);
+  }
+
+  /** As `turn`, with another plan's lane drafting. */
+  async *drafted(
+    plan: string,
+    draft: string,
+    request: TurnRequest,
+    signal: AbortSignal,
+  ): AsyncGenerator<TurnEvent, void> {
+    const [lane, drafting] = [await this.lane(plan), await this.lane(draft)];
+    yield* this.client.turn(lane, { ...request, draft: { lane: drafting } }, signal);
   }
 
   readBandwidth(bytes: number): Promise<ReadBandwidth> {

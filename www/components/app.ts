@@ -29,6 +29,7 @@ import "./about";
 import { type Ask, type Asked } from "./ask";
 import "./ask";
 import { picture } from "./canvas";
+import { Drafting } from "./drafting";
 import "./exchange";
 import "./lane-head";
 import { layout } from "./layout";
@@ -82,6 +83,7 @@ export class App extends LitElement {
   /** The browser refused to keep the conversation. */
   @state() private unkept = false;
   private readonly measuring = new Measuring(this);
+  private readonly drafting = new Drafting(this);
   /** A shared comparison that still waits for the model. */
   private unasked: (Read & { kind: "shared" }) | null = null;
   private readonly sharer: Sharer = {
@@ -107,6 +109,7 @@ export class App extends LitElement {
     this.loading?.abort();
     this.conversation.stop();
     this.measuring.stop();
+    this.drafting.stop();
     this.session?.close();
   }
 
@@ -184,6 +187,8 @@ export class App extends LitElement {
             layers=${layers}
             .pack=${this.opened?.pack ?? null}
             .measurement=${this.measuring.of(exchange)}
+            .draft=${this.drafting.of(exchange)}
+            @draft=${() => this.draft(exchange)}
             .bytesPerSecond=${this.measuring.bytesPerSecond}
             ?measurable=${this.session !== null && !this.occupied}
             @measure=${() => this.measure(exchange)}
@@ -243,6 +248,7 @@ export class App extends LitElement {
         @stop=${() => {
           this.conversation.stop();
           this.measuring.stop();
+          this.drafting.stop();
         }}
         @regenerate=${this.regenerate}
         @new-conversation=${this.startAnew}
@@ -268,14 +274,15 @@ export class App extends LitElement {
   private phase(): string {
     if (this.load.kind !== "ready") return this.load.kind;
     if (this.measuring.isRunning) return "measuring";
+    if (this.drafting.isRunning) return "drafting";
     const busy = LANES.filter((lane) => this.busy(lane));
     if (busy.length === 2) return "both";
     return busy[0] === undefined ? "idle" : `lane-${busy[0]}`;
   }
 
-  /** The lanes answer or are measured. */
+  /** The lanes answer, draft or are measured. */
   private get occupied(): boolean {
-    return this.conversation.running || this.measuring.isRunning;
+    return this.conversation.running || this.measuring.isRunning || this.drafting.isRunning;
   }
 
   private busy(lane: LaneIndex): boolean {
@@ -421,6 +428,13 @@ export class App extends LitElement {
     this.watchForLoss(await this.measuring.run(session, exchange, before));
   }
 
+  private async draft(exchange: Exchange): Promise<void> {
+    const { session } = this;
+    if (session === null || this.occupied) return;
+    const before = this.upTo(exchange).slice(0, -1);
+    this.watchForLoss(await this.drafting.run(session, exchange, before));
+  }
+
   /** Before the pack is open, the plans that the recording has. */
   private get shownPlans(): Plans | null {
     if (this.plans !== null || this.recorded === null) return this.plans;
@@ -467,12 +481,12 @@ export class App extends LitElement {
   }
 
   private asked({ detail }: Asked): void {
-    if (this.session === null || this.plans === null || this.measuring.isRunning) return;
+    if (this.session === null || this.plans === null || this.occupied) return;
     void this.conversation.ask(detail.question, this.plans, this.settings, this.session);
   }
 
   private regenerate(): void {
-    if (this.session === null || this.plans === null || this.measuring.isRunning) return;
+    if (this.session === null || this.plans === null || this.occupied) return;
     void this.conversation.regenerate(this.plans, this.settings, this.session);
   }
 

@@ -16,7 +16,9 @@ import {
   type Exchange,
   type LaneIndex,
 } from "../turns";
+import type { Draft } from "../draft";
 import "./answer";
+import "./draft";
 import "./measurement";
 import "./share";
 import type { Sharer } from "./share";
@@ -34,6 +36,7 @@ export class ExchangeView extends LitElement {
   @property({ attribute: false }) measurement: Measurement | null = null;
   /** What the device reads at the best; null while nobody has measured it. */
   @property({ attribute: false }) bytesPerSecond: number | null = null;
+  @property({ attribute: false }) draft: Draft | null = null;
   /** Its prompt can be run again just now. */
   @property({ type: Boolean }) measurable = false;
   @state() private departures: Departures | null = null;
@@ -159,6 +162,7 @@ export class ExchangeView extends LitElement {
       </div>
       ${this.renderVerdict(exchange)}
       <hd-measurement .measurement=${this.measurement} .pack=${this.pack}></hd-measurement>
+      <hd-draft .draft=${this.draft} .exchange=${exchange}></hd-draft>
       ${this.renderShare(exchange)}
     `;
   }
@@ -261,13 +265,30 @@ export class ExchangeView extends LitElement {
   }
 
   private renderMeasure() {
-    return html`<button
-      type="button"
-      ?disabled=${!this.measurable || this.replayedMs !== null}
-      @click=${() => this.dispatchEvent(new CustomEvent("measure"))}
-    >
-      ${strings.measure.start(ROUNDS)}
-    </button>`;
+    const button = (event: string, label: string) =>
+      html`<button
+        type="button"
+        ?disabled=${!this.measurable || this.replayedMs !== null}
+        @click=${() => this.dispatchEvent(new CustomEvent(event))}
+      >
+        ${label}
+      </button>`;
+    return html`${button("measure", strings.measure.start(ROUNDS))}${
+      this.mayDraft ? button("draft", strings.draft.start) : nothing
+    }`;
+  }
+
+  /** Drafts are verified where the device picks: by likelihood or a plain temperature. And nobody drafts for himself. */
+  private get mayDraft(): boolean {
+    if (this.exchange === null) return false;
+    const { answers, settings } = this.exchange;
+    const { topK, topP, minP, repetitionPenalty, temperature } = settings.sampling;
+    const plain = topK === 0 && topP === 1 && minP === 0;
+    return (
+      answers[0].plan.name !== answers[1].plan.name &&
+      repetitionPenalty === 1 &&
+      (plain || temperature === 0)
+    );
   }
 
   private renderShare(exchange: Exchange) {
