@@ -62,20 +62,15 @@ impl Pack {
         block_on(Lane::new(&self.model, plan, CONTEXT)).expect("a lane")
     }
 
-    /// Beginnings of stories.
+    /// Pieces of stories, far apart.
     fn prompts(&self) -> Vec<Vec<u32>> {
         let text = std::fs::read_to_string(shared("text/tinystories_val_0.8MB.txt"));
         let text = text.expect("text");
-        let stories = text.split("<|endoftext|>").map(str::trim);
-        let long = stories.filter(|story| story.split_whitespace().count() > 2 * WORDS);
-        let beginnings = long.map(|story| {
-            let words: Vec<&str> = story.split_whitespace().take(WORDS).collect();
-            let ids = self.tokenizer.encode(&words.join(" "), true);
-            ids.expect("ids")
-        });
-        let prompts: Vec<_> = beginnings.take(PROMPTS).collect();
-        assert_eq!(prompts.len(), PROMPTS);
-        prompts
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let pieces = words.chunks_exact(words.len() / PROMPTS);
+        let ids = |words: &[&str]| self.tokenizer.encode(&words[..WORDS].join(" "), true);
+        let prompts = pieces.map(|piece| ids(piece).expect("ids"));
+        prompts.take(PROMPTS).collect()
     }
 }
 
