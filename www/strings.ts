@@ -381,6 +381,8 @@ export const strings = {
       return `GPU: ${parts.length === 0 ? "not named by the browser" : parts.join(", ")}.`;
     },
     local: "Everything is computed here; no question leaves your machine.",
+    budget:
+      "What the layers weigh: memory and work of any Llama, and what is true of 140 GB → 17.5 GB",
   },
   softwareGpu: "Software GPU: these speeds say nothing about your machine.",
 

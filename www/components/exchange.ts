@@ -220,7 +220,8 @@ export class ExchangeView extends LitElement {
   }
 
   private costOf({ plan, stats }: Answer): Cost | null {
-    if (this.pack === null || stats === null) return null;
+    // A conversation that an earlier page kept does not say what its plans read.
+    if (this.pack === null || stats === null || plan.weightBytesPerToken === 0) return null;
     return cost(this.pack, plan, Math.round(stats.promptTokens + stats.generatedTokens / 2));
   }
 
