@@ -1,5 +1,6 @@
 // The second lane drafts for the first: the same answer once more, word for word, by fewer passes of the first. In: an exchange.
 // Out: its text in pieces, drafted or not, and what it came to.
+import type { RunPlan } from "./change";
 import type { SpeculationStats, TurnRequest } from "./engine";
 import type { TurnEvent } from "./protocol";
 import type { Answer } from "./turns";
@@ -26,8 +27,8 @@ export type Draft = Drafted | { kind: "failed"; why: string };
 /** Whoever lets one plan draft for another. */
 export interface Drafter {
   drafted(
-    plan: string,
-    draft: string,
+    plan: RunPlan,
+    draft: RunPlan,
     request: TurnRequest,
     signal: AbortSignal,
   ): AsyncIterable<TurnEvent>;

@@ -43,7 +43,11 @@ class Scripted implements Talker {
   failWith: Record<string, HalfdepthError> = {};
   hang = new Set<string>();
 
-  async *turn(plan: string, request: TurnRequest, signal: AbortSignal): AsyncGenerator<TurnEvent> {
+  async *turn(
+    { name: plan }: PlanInfo,
+    request: TurnRequest,
+    signal: AbortSignal,
+  ): AsyncGenerator<TurnEvent> {
     this.asked.push({ plan, request });
     this.log.push(`${plan} begins`);
     const turn = this.asked.filter((asked) => asked.plan === plan).length;
@@ -223,6 +227,7 @@ describe("comparison", () => {
       ratio: 1.7,
       layersKept: 2,
       layers: 4,
+      muted: false,
     });
   });
 

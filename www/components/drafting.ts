@@ -45,7 +45,7 @@ export class Drafting {
     try {
       const [first, second] = exchange.answers;
       const request = requestOf(before, exchange, 0);
-      const events = session.drafted(first.plan.name, second.plan.name, request, signal);
+      const events = session.drafted(first.plan, second.plan, request, signal);
       for await (const event of events) {
         takeDraft(drafted, event);
         show({ ...drafted });
