@@ -96,6 +96,9 @@ const PLAN = v.object({
   ),
   // 0: nobody knows, and nothing is reckoned from it.
   weightBytesPerToken: v.optional(amount, 0),
+  change: v.exactOptional(
+    v.object({ layers: v.array(index), muteAttention: v.array(index), muteMlp: v.array(index) }),
+  ),
 });
 
 const ANSWER = v.pipe(

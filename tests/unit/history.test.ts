@@ -24,6 +24,15 @@ describe("a conversation", () => {
     expect(await new History(indexedDbKeeper(), `${KEY}2`).recall()).toBeNull();
   });
 
+  test("keeps what was changed of a plan", async () => {
+    const change = { layers: [0, 1, 3], muteAttention: [1], muteMlp: [] };
+    const changed = answerOf({ ...HALF, layers: change.layers, change }, "Other.");
+    const exchanges = [exchangeOf("a", { answers: [answerOf(FULL, "All."), changed] })];
+    await new History(indexedDbKeeper(), KEY).keep({ exchanges, layers: 4 });
+    const kept = await new History(indexedDbKeeper(), KEY).recall();
+    expect(kept?.exchanges).toEqual(exchanges);
+  });
+
   test("that is empty is forgotten", async () => {
     const history = new History(indexedDbKeeper(), KEY);
     await history.keep({ exchanges: [exchangeOf("a")], layers: 4 });
