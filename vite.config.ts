@@ -1,4 +1,4 @@
-// Builds index.html and www/ into dist/, which works from any sub-path of any static host.
+// Builds index.html, budget.html and www/ into dist/, which works from any sub-path of any static host.
 import { fileURLToPath } from "node:url";
 import type { Plugin } from "vite";
 import { defineConfig } from "vitest/config";
@@ -49,6 +49,7 @@ export default defineConfig({
     // No file becomes a data: URL, so that a strict content security policy can stand.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
+    rolldownOptions: { input: { index: local("index.html"), budget: local("budget.html") } },
   },
   test: {
     include: ["tests/unit/**/*.test.ts"],

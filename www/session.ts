@@ -13,6 +13,7 @@ import type { Client } from "./client";
 import { aborted, HalfdepthError, type LoadStage, type Opened, type TurnEvent } from "./protocol";
 import type { Measurable } from "./measure";
 import { strings } from "./strings";
+import type { Drafter } from "./draft";
 import { choosePlans, type ChosenPlans } from "./turns";
 
 export type SessionStage = LoadStage | { stage: "lanes"; plan: PlanInfo };
@@ -30,7 +31,7 @@ export interface SessionOptions extends LoadOptions {
   askedPlans: readonly string[];
 }
 
-export class Session implements Measurable {
+export class Session implements Measurable, Drafter {
   /** By plan of the pack, and for a second one of the same, by its name twice. */
   private readonly lanes = new Map<string, number>();
   /** By lane, what it runs just now: as a text, equal where the same runs. */
@@ -99,6 +100,18 @@ export class Session implements Measurable {
     signal: AbortSignal,
   ): AsyncGenerator<TurnEvent, void> {
     yield* this.client.turn(await this.lane(plan), request, signal);
+  }
+
+  /** As `turn`, with another plan's lane drafting. */
+  async *drafted(
+    plan: RunPlan,
+    draft: RunPlan,
+    request: TurnRequest,
+    signal: AbortSignal,
+  ): AsyncGenerator<TurnEvent, void> {
+    const lane = await this.lane(plan);
+    const drafting = await this.lane(draft, draft.name === plan.name ? 2 : 1);
+    yield* this.client.turn(lane, { ...request, draft: { lane: drafting } }, signal);
   }
 
   readBandwidth(bytes: number): Promise<ReadBandwidth> {

@@ -288,6 +288,24 @@ export const strings = {
     spread: (median: string, least: string, most: string) => `${median} (${least}–${most})`,
   },
 
+  draft: {
+    start: "Let the second lane draft",
+    title: "The first lane's answer, drafted by the second",
+    kept: (accepted: number, drafted: number, rounds: number) =>
+      `${accepted} of ${drafted} drafted tokens kept, in ${rounds} ${rounds === 1 ? "pass" : "passes"} of the first lane.`,
+    speed: (ratio: string, speedUp: number) =>
+      speedUp >= 1
+        ? `A token came ${ratio} as fast as without drafts.`
+        : `It did not pay: a token came ${ratio} as fast as without drafts.`,
+    givenUp: "Drafting was given up on the way, because going without is faster on this device.",
+    same: ({ alike, of }: { alike: number; of: number }) =>
+      alike === of
+        ? `Word for word the first lane's own answer: all ${of} tokens are the same.`
+        : `The same as the first lane's own answer up to token ${alike} of ${of}, where its best two tokens were as good as equal.`,
+    stopped: "Stopped.",
+    how: "Marked words were drafted by the second lane. The first lane looks at all drafts of a pass at once and keeps those that it would have picked itself, so nothing of its answer changes.",
+  },
+
   recorded: {
     label: (on: string) =>
       `Recorded on ${on}, with the built-in model. Ask something, and both answers are computed on your machine.`,
@@ -515,6 +533,8 @@ export const strings = {
       return `GPU: ${parts.length === 0 ? "not named by the browser" : parts.join(", ")}.`;
     },
     local: "Everything is computed here; no question leaves your machine.",
+    budget:
+      "What the layers weigh: memory and work of any Llama, and what is true of 140 GB → 17.5 GB",
   },
   softwareGpu: "Software GPU: these speeds say nothing about your machine.",
 

@@ -16,6 +16,7 @@ import {
   open,
   test,
 } from "./page";
+import { serveRandomPack } from "./random-pack.mjs";
 import { chromiumFlags } from "./webgpu-counts.mjs";
 
 test.describe.configure({ timeout: 2 * LOADED_MS + 2 * ANSWERED_MS });
@@ -46,6 +47,35 @@ test.describe("on a phone", () => {
     await button(page, strings.share.link).click();
     await page.locator("hd-answer summary").first().click();
     await expectAccessible(page, "answered, with a link and the formulas");
+  });
+
+  test("axe finds nothing where a large model asks first, nor once it was refused", async ({
+    page,
+  }) => {
+    const pack = await serveRandomPack();
+    try {
+      const fetched: string[] = [];
+      page.context().on("request", (request) => fetched.push(request.url()));
+      await page.goto(`./?model=${encodeURIComponent(pack.manifestUrl)}`);
+      const words = strings.loading;
+      const question = page.getByRole("heading", { name: /^Load random weights/ });
+      await expect(question).toBeVisible({ timeout: LOADED_MS });
+      await expectAccessible(page, "asking before a download");
+      await expectNoSidewaysScroll(page);
+      await button(page, words.cancel).click();
+      await expect(page.getByText(words.cancelledTitle)).toBeVisible();
+      await expectAccessible(page, "refused");
+      expect(fetched.filter((address) => address.endsWith(".bin"))).toEqual([]);
+      // Who changes their mind is asked again, and nothing comes before they agree.
+      await button(page, words.load).click();
+      await expect(question).toBeVisible({ timeout: LOADED_MS });
+      await button(page, words.load).click();
+      await expect(page.getByRole("progressbar")).toBeVisible({ timeout: LOADED_MS });
+      await button(page, words.cancel).click();
+      await expect(page.getByText(words.cancelledTitle)).toBeVisible();
+    } finally {
+      pack.close();
+    }
   });
 
   test("axe finds nothing where something failed, or cannot be", async ({ page }) => {

@@ -35,6 +35,7 @@ class Stopwatch implements Measurable {
       text: "a",
       finish: "max-tokens" as const,
       stats,
+      drafted: [],
       tokenTimesMs: [1],
       cpuMs: 0,
     };

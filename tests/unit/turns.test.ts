@@ -30,7 +30,10 @@ function step(text: string, finish: Finish | null, timesMs: number[], total = 10
     decodeTokensPerSecond: 100,
   };
   const tokens = timesMs.map((_, index) => index);
-  return { kind: "step", step: { tokens, text, finish, stats, tokenTimesMs: timesMs, cpuMs: 1 } };
+  return {
+    kind: "step",
+    step: { tokens, text, finish, stats, drafted: [], tokenTimesMs: timesMs, cpuMs: 1 },
+  };
 }
 
 /** Answers "<plan> <n>", writes down what it was asked, and can be told to fail or to wait for a stop. */

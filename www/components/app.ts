@@ -8,16 +8,14 @@ import type { PlanChange } from "../engine";
 import { needsReload, toErrorShape, type Opened } from "../protocol";
 import { History, indexedDbKeeper } from "../history";
 import { Lanes } from "../lanes";
-import { fingerprint, link, read, type Read } from "../link";
-import { parting, tellParting } from "../parting";
+import { fingerprint, read, type Read } from "../link";
 import { recorded } from "../recorded";
-import { report, savedReport } from "../report";
+import { report } from "../report";
 import { Sentences } from "../sentences";
 import { Session } from "../session";
 import { DEFAULT_SETTINGS, type Settings } from "../settings";
 import { strings } from "../strings";
 import {
-  compare,
   Conversation,
   LANES,
   type Change,
@@ -28,7 +26,7 @@ import {
 import "./about";
 import { type Ask, type Asked } from "./ask";
 import "./ask";
-import { picture } from "./canvas";
+import { Drafting } from "./drafting";
 import type { LookAsked } from "./exchange";
 import "./exchange";
 import "./lane-head";
@@ -42,8 +40,8 @@ import "./notice";
 import "./recorded";
 import "./settings";
 import type { SettingsChanged } from "./settings";
-import type { Sharer } from "./share";
 import { shared } from "./shared";
+import { sharerOf } from "./sharing";
 import "./status";
 import { arrivedLayers, foreign, home, refuseWithoutWebGpu } from "./surroundings";
 import type { LoadState, StatusAction } from "./status";
@@ -82,6 +80,7 @@ export class App extends LitElement {
   /** The browser refused to keep the conversation. */
   @state() private unkept = false;
   private readonly measuring = new Measuring(this);
+  private readonly drafting = new Drafting(this);
   private readonly looking = new Looking(this);
   /** Of the text that was scanned last; see `Depth`. */
   @state() private bestBlocks: readonly number[] | null = null;
@@ -92,11 +91,11 @@ export class App extends LitElement {
   };
   /** A shared comparison that still waits for the model. */
   private unasked: (Read & { kind: "shared" }) | null = null;
-  private readonly sharer: Sharer = {
-    link: (exchange) => link(location.href, this.upTo(exchange)),
-    picture: (exchange) => this.picture(exchange),
-    report: (exchange) => this.savedReport(exchange),
-  };
+  private readonly sharer = sharerOf({
+    session: () => this.session,
+    upTo: (exchange) => this.upTo(exchange),
+    measurement: (exchange) => this.measuring.of(exchange),
+  });
   private readonly voices = [new Sentences(), new Sentences()] as const;
 
   static override styles = [shared, layout];
@@ -115,6 +114,7 @@ export class App extends LitElement {
     this.loading?.abort();
     this.conversation.stop();
     this.measuring.stop();
+    this.drafting.stop();
     this.looking.stop();
     this.session?.close();
   }
@@ -210,6 +210,8 @@ export class App extends LitElement {
             layers=${layers}
             .pack=${this.opened?.pack ?? null}
             .measurement=${this.measuring.of(exchange)}
+            .draft=${this.drafting.of(exchange)}
+            @draft=${() => this.draft(exchange)}
             .bytesPerSecond=${this.measuring.bytesPerSecond}
             ?measurable=${this.session !== null && !this.occupied}
             @measure=${() => this.measure(exchange)}
@@ -276,6 +278,7 @@ export class App extends LitElement {
         @stop=${() => {
           this.conversation.stop();
           this.measuring.stop();
+          this.drafting.stop();
           this.looking.stop();
         }}
         @regenerate=${this.regenerate}
@@ -302,15 +305,17 @@ export class App extends LitElement {
   private phase(): string {
     if (this.load.kind !== "ready") return this.load.kind;
     if (this.measuring.isRunning) return "measuring";
+    if (this.drafting.isRunning) return "drafting";
     if (this.looking.isRunning) return "looking";
     const busy = LANES.filter((lane) => this.busy(lane));
     if (busy.length === 2) return "both";
     return busy[0] === undefined ? "idle" : `lane-${busy[0]}`;
   }
 
-  /** The lanes answer or are measured. */
+  /** The lanes answer, draft or are measured. */
   private get occupied(): boolean {
-    return this.conversation.running || this.measuring.isRunning || this.looking.isRunning;
+    const { conversation, measuring, drafting, looking } = this;
+    return conversation.running || measuring.isRunning || drafting.isRunning || looking.isRunning;
   }
 
   private busy(lane: LaneIndex): boolean {
@@ -446,6 +451,13 @@ export class App extends LitElement {
     this.watchForLoss(await this.measuring.run(session, exchange, before));
   }
 
+  private async draft(exchange: Exchange): Promise<void> {
+    const { session } = this;
+    if (session === null || this.occupied) return;
+    const before = this.upTo(exchange).slice(0, -1);
+    this.watchForLoss(await this.drafting.run(session, exchange, before));
+  }
+
   private async look(exchange: Exchange, ask: LookAsked["detail"]): Promise<void> {
     const { session } = this;
     if (session === null || this.occupied) return;
@@ -463,39 +475,6 @@ export class App extends LitElement {
   private upTo(exchange: Exchange): readonly Exchange[] {
     const { exchanges } = this.conversation;
     return exchanges.slice(0, exchanges.indexOf(exchange) + 1);
-  }
-
-  private picture(exchange: Exchange): Promise<Blob> {
-    const { opened } = this;
-    if (opened === null) return Promise.reject(new Error("no model is open"));
-    const { answers } = exchange;
-    const said = [answers[0].text, answers[1].text] as const;
-    const { layers } = opened.pack;
-    return picture({
-      question: exchange.question,
-      answers,
-      departure: tellParting(parting(exchange, said), exchange, said, layers),
-      comparison: compare(exchange),
-      layers,
-      model: opened.pack.name,
-      software: opened.adapter.fallback,
-      address: location.host + location.pathname,
-    });
-  }
-
-  private savedReport(exchange: Exchange): Blob {
-    const { session } = this;
-    const measurement = this.measuring.of(exchange);
-    const saved =
-      session &&
-      savedReport(session, this.upTo(exchange), {
-        userAgent: navigator.userAgent,
-        savedAt: new Date(),
-        link: this.sharer.link(exchange)?.address ?? null,
-        manifest: manifestUrl(location.search, location.href),
-        measured: measurement?.kind === "measured" ? measurement : null,
-      });
-    return new Blob([JSON.stringify(saved, null, 2)], { type: "application/json" });
   }
 
   private asked({ detail }: Asked): void {

@@ -17,7 +17,9 @@ import {
   type Exchange,
   type LaneIndex,
 } from "../turns";
+import type { Draft } from "../draft";
 import "./answer";
+import "./draft";
 import type { Ask, Findings } from "./looking";
 import "./measurement";
 import "./share";
@@ -43,6 +45,7 @@ export class ExchangeView extends LitElement {
   @property({ attribute: false }) measurement: Measurement | null = null;
   /** What the device reads at the best; null while nobody has measured it. */
   @property({ attribute: false }) bytesPerSecond: number | null = null;
+  @property({ attribute: false }) draft: Draft | null = null;
   /** Its prompt can be run again just now. */
   @property({ type: Boolean }) measurable = false;
   /** What has been looked up about it, and whoever looks. */
@@ -190,6 +193,7 @@ export class ExchangeView extends LitElement {
       </div>
       ${this.renderVerdict(exchange)}
       <hd-measurement .measurement=${this.measurement} .pack=${this.pack}></hd-measurement>
+      <hd-draft .draft=${this.draft} .exchange=${exchange}></hd-draft>
       ${this.renderShare(exchange)} ${this.renderLook(exchange)}
     `;
   }
@@ -247,7 +251,8 @@ export class ExchangeView extends LitElement {
   }
 
   private costOf({ plan, stats }: Answer): Cost | null {
-    if (this.pack === null || stats === null) return null;
+    // A conversation that an earlier page kept does not say what its plans read.
+    if (this.pack === null || stats === null || plan.weightBytesPerToken === 0) return null;
     return cost(this.pack, plan, Math.round(stats.promptTokens + stats.generatedTokens / 2));
   }
 
@@ -292,13 +297,30 @@ export class ExchangeView extends LitElement {
   }
 
   private renderMeasure() {
-    return html`<button
-      type="button"
-      ?disabled=${!this.measurable || this.replayedMs !== null}
-      @click=${() => this.dispatchEvent(new CustomEvent("measure"))}
-    >
-      ${strings.measure.start(ROUNDS)}
-    </button>`;
+    const button = (event: string, label: string) =>
+      html`<button
+        type="button"
+        ?disabled=${!this.measurable || this.replayedMs !== null}
+        @click=${() => this.dispatchEvent(new CustomEvent(event))}
+      >
+        ${label}
+      </button>`;
+    return html`${button("measure", strings.measure.start(ROUNDS))}${
+      this.mayDraft ? button("draft", strings.draft.start) : nothing
+    }`;
+  }
+
+  /** Drafts are verified where the device picks: by likelihood or a plain temperature. And nobody drafts for himself. */
+  private get mayDraft(): boolean {
+    if (this.exchange === null) return false;
+    const { answers, settings } = this.exchange;
+    const { topK, topP, minP, repetitionPenalty, temperature } = settings.sampling;
+    const plain = topK === 0 && topP === 1 && minP === 0;
+    return (
+      !isSameRun(answers[0].plan, answers[1].plan) &&
+      repetitionPenalty === 1 &&
+      (plain || temperature === 0)
+    );
   }
 
   private renderShare(exchange: Exchange) {
