@@ -1,5 +1,7 @@
-// Builds index.html, budget.html and www/ into dist/, which works from any sub-path of any static host.
+// Builds index.html, budget.html, embed.html and www/ into dist/, which works from any sub-path of any static host. www/build/site.mjs runs it,
+// and adds the widget's facade.
 import { fileURLToPath } from "node:url";
+import { engineBytes } from "./www/build/engine-bytes.mjs";
 import type { Plugin } from "vite";
 import { defineConfig } from "vitest/config";
 
@@ -37,6 +39,7 @@ export default defineConfig({
   plugins: [contentSecurityPolicy()],
   base: "./",
   publicDir: false,
+  define: { __ENGINE_BYTES__: String(engineBytes()) },
   resolve: {
     alias: {
       // Made by `cargo xtask site`; the types the page sees are www/engine.d.ts.
@@ -49,7 +52,22 @@ export default defineConfig({
     // No file becomes a data: URL, so that a strict content security policy can stand.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
-    rolldownOptions: { input: { index: local("index.html"), budget: local("budget.html") } },
+    rolldownOptions: {
+      input: {
+        index: local("index.html"),
+        budget: local("budget.html"),
+        embed: local("embed.html"),
+        // What halfdepth.js loads once it is clicked.
+        lanes: local("www/widget/lanes.ts"),
+        "halfdepth-library": local("www/library/index.ts"),
+      },
+      preserveEntrySignatures: "exports-only",
+      output: {
+        // Pages elsewhere name the library; everything else is found through what names it.
+        entryFileNames: ({ name }) =>
+          name === "halfdepth-library" ? "[name].js" : "assets/[name]-[hash].js",
+      },
+    },
   },
   test: {
     include: ["tests/unit/**/*.test.ts"],

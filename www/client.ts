@@ -53,8 +53,10 @@ export class Client {
     worker.onmessage = ({ data }) => {
       this.receive(data);
     };
-    worker.onerror = (event) => {
-      this.fail(new HalfdepthError("EngineError", strings.engine.workerFailed(event.message)));
+    worker.onerror = (event: Partial<ErrorEvent>) => {
+      // A script that cannot be had, or may not run, is no ErrorEvent and has no message.
+      const { message = "" } = event;
+      this.fail(new HalfdepthError("EngineError", strings.engine.workerFailed(message)));
     };
     worker.onmessageerror = () => {
       this.fail(new HalfdepthError("EngineError", strings.engine.workerFailed("")));

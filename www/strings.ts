@@ -1,4 +1,4 @@
-// Every word the visitor reads, in one place.
+// Every word the visitor reads, in one place; those of the widget before it is clicked: www/widget/words.ts.
 import * as format from "./format";
 import type { LayerState, RunPlan } from "./change";
 import type { Adapter, PackInfo, PlanChange, PlanInfo } from "./engine";
@@ -7,6 +7,7 @@ import type { Measured } from "./measure";
 import type { Curve, Strategy } from "./scan";
 import type { Answer, Comparison, LaneIndex } from "./turns";
 import type { NumberField, Settings } from "./settings";
+import { laneWords } from "./widget/words";
 
 const numbers = (layers: readonly number[]) => layers.map((layer) => layer + 1).join(", ");
 const laneWord = (lane: LaneIndex) => (lane === 0 ? "first" : "second");
@@ -17,9 +18,8 @@ export const strings = {
   lead: "A Llama and its half-depth self answer the same question on your own GPU. One download, one set of weights; the second lane simply skips layers.",
 
   lane: {
-    full: (layers: number) => `All ${layers} layers`,
-    part: (kept: number, layers: number) =>
-      kept * 2 === layers ? `Half depth: ${kept} of ${layers}` : `${kept} of ${layers} layers`,
+    full: laneWords.full,
+    part: laneWords.part,
     of: ({ layers: kept, replaced, change }: RunPlan, layers: number): string => {
       const part =
         kept.length === layers ? strings.lane.full(layers) : strings.lane.part(kept.length, layers);
@@ -27,16 +27,13 @@ export const strings = {
       return change === undefined ? plan : strings.lane.changed(plan);
     },
     strip: ({ layers: kept, muteAttention, muteMlp }: PlanChange, layers: number) => {
-      const run =
-        kept.length === layers
-          ? `All ${layers} layers run.`
-          : `${kept.length} of ${layers} layers run: numbers ${numbers(kept)}.`;
+      const run = laneWords.strip(kept, layers);
       const attention =
         muteAttention.length === 0 ? "" : ` Attention muted: ${numbers(muteAttention)}.`;
       const mlp = muteMlp.length === 0 ? "" : ` MLP muted: ${numbers(muteMlp)}.`;
       return run + attention + mlp;
     },
-    region: (title: string) => `Answer: ${title}`,
+    region: laneWords.region,
     waiting: "Waits for its turn, so that neither slows the other's clock.",
     waitingTogether: "Starting.",
     reading: "Reading the question",
@@ -46,7 +43,7 @@ export const strings = {
     copyFailed: "Not copied",
     copyLabel: (title: string) => `Copy the answer of: ${title}`,
     plan: (lane: LaneIndex) => `Layers of the ${laneWord(lane)} lane`,
-    healed: (part: string) => `${part}, healed`,
+    healed: laneWords.healed,
     changed: (plan: string) => `${plan}, changed`,
     changedOption: ({ title, layers }: RunPlan) => `${title}, changed (${layers.length} layers)`,
     planOption: ({ title, layers, crossEntropy }: PlanInfo) =>
@@ -446,6 +443,7 @@ export const strings = {
     bytes: (done: number, all: number) => `${format.bytes(done)} of ${format.bytes(all)}`,
     fileCount: (done: number, all: number) => `${done} of ${all} files`,
     lanes: (plan: PlanInfo) => `Preparing the lane: ${plan.title}`,
+    lanesOnly: "Preparing the lanes",
     progressLabel: "Bytes loaded",
     cancel: "Cancel",
     cancelledTitle: "Loading stopped",
@@ -516,6 +514,26 @@ export const strings = {
     workerFailed: (message: string) =>
       `The worker that computes failed${message === "" ? "" : ` (${message})`}. Load the model again.`,
     noPlans: "The pack names no layer plans, so there is nothing to run. Make it again.",
+  },
+
+  /** What the library tells those who write pages with it. */
+  library: {
+    noModel: "Give `model` the address of a pack's folder or of its manifest.json.",
+    noPlan: (plan: string, plans: readonly string[]) =>
+      `This pack has no plan named “${plan}”; it has ${plans.map((name) => `“${name}”`).join(", ")}.`,
+    refused: "The download was not agreed to.",
+    destroyed: "It has been destroyed. Load or create another.",
+    tooLong: "The conversation is longer than the model can read.",
+    messages: "Give a text, or a list of { role, content }.",
+    role: "A message's role is “system”, “user” or “assistant”.",
+    content:
+      'A message\'s content is a text, or parts of { type: "text", value }; nothing else is read.',
+    systemFirst: "A system prompt comes first in a conversation, or not at all.",
+    field: (name: string, rule: string) => `“${name}” cannot be used. ${rule}`,
+    one: "Only 1 answer is given.",
+    stop: "“stop” is a text, or a list of texts, and none is empty.",
+    unsupported: (names: readonly string[]) =>
+      `Not supported: ${names.map((name) => `“${name}”`).join(", ")}. Leave it out.`,
   },
 
   about: {

@@ -221,10 +221,11 @@ export function compare(exchange: Exchange): Comparison | null {
   };
 }
 
-const letters = new Intl.Segmenter();
+// Made when it is first needed: the widget's page may never replay anything.
+let letters: Intl.Segmenter | undefined;
 
 /** Replay: the text of an answer as it stood `ms` after its turn began, at the measured pace. */
-export function textAt(answer: Answer, ms: number): string {
+export function textAt(answer: { pieces: readonly Piece[] }, ms: number): string {
   let text = "";
   for (const piece of answer.pieces) {
     const made = piece.timesMs.filter((timeMs) => timeMs <= ms).length;
@@ -233,6 +234,7 @@ export function textAt(answer: Answer, ms: number): string {
       continue;
     }
     // The engine hands over several tokens as one text; their characters are spread over them.
+    letters ??= new Intl.Segmenter();
     const characters = [...letters.segment(piece.text)].map(({ segment }) => segment);
     text += characters
       .slice(0, Math.floor((characters.length * made) / piece.timesMs.length))
@@ -243,7 +245,7 @@ export function textAt(answer: Answer, ms: number): string {
 }
 
 /** How long the replay of an exchange takes: until its slower lane is done. */
-export function replayMs(exchange: Exchange): number {
+export function replayMs(exchange: { answers: readonly { pieces: readonly Piece[] }[] }): number {
   const ends = exchange.answers.map((answer) => answer.pieces.at(-1)?.timesMs.at(-1) ?? 0);
   return Math.max(...ends);
 }

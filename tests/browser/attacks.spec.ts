@@ -1,5 +1,6 @@
 // Whatever comes from outside stays text: no element, no script and no request comes of it.
-import { expect, type Page } from "@playwright/test";
+import { expect, type Frame, type Page } from "@playwright/test";
+import builtIn from "../../www/recorded.json" with { type: "json" };
 import type { Answer } from "../../www/turns";
 import { strings } from "../../www/strings";
 import { answered, idle, LOADED_MS, test } from "./page";
@@ -78,7 +79,7 @@ async function watch(page: Page): Promise<string[]> {
 }
 
 /** Looks through every shadow root. */
-async function expectUnharmed(page: Page, asked: string[], what: string): Promise<void> {
+async function expectUnharmed(page: Page | Frame, asked: string[], what: string): Promise<void> {
   const found = await page.evaluate((selector) => {
     const inside = (root: ParentNode): string[] => [
       ...[...root.querySelectorAll(selector)].map((element) => element.outerHTML.slice(0, 200)),
@@ -189,4 +190,143 @@ test("a prompt and a pack's names never become markup or script", async ({ page 
   await expectUnharmed(page, asked, "names and prompt");
   await page.getByRole("button", { name: strings.share.link, exact: true }).click();
   await expectUnharmed(page, asked, "the link made of them");
+});
+
+/** A post on the page's own origin, with the widget's script and nothing else. */
+async function openPost(page: Page): Promise<void> {
+  await page.route("**/post.html", (route) =>
+    route.fulfill({
+      contentType: "text/html",
+      body: `<!doctype html><title>A post</title><script type="module" src="./halfdepth.js"></script><main></main>`,
+    }),
+  );
+  await page.goto("./post.html");
+  await page.waitForFunction(() => customElements.get("half-depth") !== undefined);
+}
+
+/** A recording in which everything that is a text is the attack. */
+function recordingOf(attack: string) {
+  const [exchange] = structuredClone(builtIn.exchanges);
+  const answers = exchange?.answers.map((answer) => ({
+    ...answer,
+    text: attack,
+    plan: { ...answer.plan, name: attack, title: attack },
+    pieces: [{ text: attack, timesMs: [1] }],
+  }));
+  return { ...builtIn, on: attack, exchanges: [{ ...exchange, question: attack, answers }] };
+}
+
+test("what stands in the widget's attributes, or in its recording, never becomes markup, script or a request", async ({
+  page,
+}) => {
+  const asked = await watch(page);
+  let recording: unknown;
+  await page.route("**/recording.json", (route) => route.fulfill({ json: recording }));
+  await openPost(page);
+  for (const [nth, attack] of ATTACKS.entries()) {
+    recording = recordingOf(attack);
+    await page.evaluate(
+      ({ text, recorded }) => {
+        const widget = document.createElement("half-depth");
+        const names = ["model", "prompt", "plans", "max-tokens", "temperature", "seed", "theme"];
+        for (const name of names) widget.setAttribute(name, text);
+        widget.setAttribute("recorded", recorded);
+        document.querySelector("main")?.replaceChildren(widget);
+      },
+      // Every third one stands where the recording's own address should.
+      { text: attack, recorded: nth % 3 === 2 ? attack : "./recording.json" },
+    );
+    const widget = page.locator("half-depth");
+    if (nth % 3 === 2) await expect(widget.locator("[part=note]"), attack).not.toBeEmpty();
+    else await expect(widget.locator("[part=verdict]"), attack).toBeVisible();
+    const shown = await widget.evaluate(
+      ({ shadowRoot }) => shadowRoot?.querySelector("[part=question]")?.textContent,
+    );
+    expect(shown, attack).toBe(nth % 3 === 2 ? "" : attack);
+    await expectUnharmed(page, asked, attack);
+  }
+});
+
+test("what the widget's lanes say never becomes markup or script", async ({ page }) => {
+  const asked = await watch(page);
+  await page.addInitScript(`window.texts = ${JSON.stringify(ATTACKS)}`);
+  // In place of the engine: lanes that say whatever they like.
+  await page.route("**/assets/lanes-*.js", (route) =>
+    route.fulfill({
+      contentType: "text/javascript",
+      body: `export async function open({ onShown, onSpoken }) {
+        const say = (text) => {
+          const lane = { kept: [0], isHealed: true, text, pieces: [{ text, timesMs: [1] }], tokensPerSecond: 1, state: "writing", note: text };
+          onShown({ question: text, layers: 2, verdict: text, lanes: [lane, lane] });
+          onSpoken([text]);
+        };
+        const none = () => undefined;
+        return { loaded: {}, running: false, lost: false, stop: none, close: none, ask: async ({ prompt }) => { say(prompt); throw new Error(prompt); } };
+      }`,
+    }),
+  );
+  await openPost(page);
+  await page.evaluate(() => {
+    const widget = document.createElement("half-depth");
+    widget.setAttribute("model", "./models/halfdepth-stories-12L/");
+    document.querySelector("main")?.append(widget);
+  });
+  for (const attack of ATTACKS) {
+    await page.evaluate(async (text) => {
+      const widget = document.querySelector("half-depth") as unknown as {
+        ask(text: string): Promise<unknown>;
+      };
+      await widget.ask(text);
+    }, attack);
+    await expect(page.locator("half-depth [part=verdict]"), attack).toBeVisible();
+    await expectUnharmed(page, asked, attack);
+  }
+});
+
+test("what a frame's address and its parent's messages carry never becomes markup, script or a command", async ({
+  page,
+}) => {
+  const asked = await watch(page);
+  await page.route("**/around.html", (route) =>
+    route.fulfill({
+      contentType: "text/html",
+      body: `<!doctype html><title>Around</title><iframe title="frame"></iframe>`,
+    }),
+  );
+  await page.goto("./around.html");
+  const { origin } = new URL(page.url());
+  for (const attack of ATTACKS) {
+    const query = new URLSearchParams();
+    for (const name of ["model", "prompt", "plans", "recorded", "theme", "seed", "max-tokens"]) {
+      query.append(name, attack);
+    }
+    for (const parent of [attack, origin]) query.append("parent", parent);
+    const address = `./embed.html?${query.toString()}`;
+    await page.locator("iframe").evaluate((frame, src) => {
+      (frame as HTMLIFrameElement).src = src;
+    }, address);
+    const widget = page.frameLocator("iframe").locator("half-depth");
+    await expect(widget.locator("[part=note]"), attack).not.toBeEmpty();
+    const prompt = await page.locator("iframe").evaluate(async (frame, text) => {
+      const { contentWindow, contentDocument } = frame as HTMLIFrameElement;
+      const target = "halfdepth";
+      for (const message of [
+        text,
+        { target, type: text, prompt: text },
+        { target: text, type: "ask", prompt: "refused" },
+        { target, type: "ask", prompt: { toString: text } },
+        { target, type: "ask", prompt: `asked ${text}` },
+        { target, type: "model", model: text },
+        { __proto__: { target, type: "stop" }, constructor: text },
+      ]) {
+        contentWindow?.postMessage(message, "*");
+      }
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      return contentDocument?.querySelector("half-depth")?.getAttribute("prompt");
+    }, attack);
+    expect(prompt, attack).toBe(`asked ${attack}`);
+    const frame = page.frames()[1];
+    if (frame === undefined) throw new Error("the frame is gone");
+    await expectUnharmed(frame, asked, attack);
+  }
 });

@@ -1,0 +1,2 @@
+export const SCRIPT_BYTES: number;
+export function engineBytes(): number;
