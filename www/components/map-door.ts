@@ -15,6 +15,8 @@ export class MapDoor extends LitElement {
   @property({ attribute: false }) runner: Runner | null = null;
   @property({ type: Boolean }) available = false;
   @state() private open = false;
+  /** Closed again, the panel keeps what it has found. */
+  private wasOpen = false;
   @state() private failed = false;
 
   static override styles = [
@@ -44,8 +46,9 @@ export class MapDoor extends LitElement {
       </button>
       ${this.failed ? html`<p role="alert">${strings.look.failed}</p>` : nothing}
       ${
-        this.open
+        this.wasOpen
           ? html`<hd-map
+              ?hidden=${!this.open}
               role="region"
               aria-label=${words.open}
               .pack=${this.pack}
@@ -61,6 +64,7 @@ export class MapDoor extends LitElement {
     try {
       await import("./map/panel");
       this.failed = false;
+      this.wasOpen = true;
       this.open = !this.open;
     } catch {
       this.failed = true;
