@@ -1,4 +1,4 @@
-// Builds index.html, embed.html and www/ into dist/, which works from any sub-path of any static host. www/build/site.mjs runs it,
+// Builds index.html, budget.html, embed.html and www/ into dist/, which works from any sub-path of any static host. www/build/site.mjs runs it,
 // and adds the widget's facade.
 import { fileURLToPath } from "node:url";
 import { engineBytes } from "./www/build/engine-bytes.mjs";
@@ -55,6 +55,7 @@ export default defineConfig({
     rolldownOptions: {
       input: {
         index: local("index.html"),
+        budget: local("budget.html"),
         embed: local("embed.html"),
         // What halfdepth.js loads once it is clicked.
         lanes: local("www/widget/lanes.ts"),

@@ -33,7 +33,7 @@ METHODS = {
     "none": None,
     "patch": ["--method", "patch"],
     "lora": ["--method", "lora", "--rank", "16", "--learning-rate", "3e-3"],
-    "distill": ["--method", "distill", "--tune", "all", "--learning-rate", "1e-3"],
+    "distill": ["--method", "distill", "--tune", "all", "--learning-rate", "2e-3"],
     "last-layers": ["--method", "last-layers", "--learning-rate", "5e-4"],
 }
 TRAINED = ("lora", "distill", "last-layers")

@@ -2,6 +2,7 @@
 //! named by its SHA-256; embedding, head and tokenizer apart. Byte layout: docs/format.md.
 //! Bytes in, bytes out: who stores or fetches them is the caller's business.
 
+mod document;
 mod healed;
 mod manifest;
 mod random;

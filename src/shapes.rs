@@ -16,7 +16,7 @@ pub struct Shape {
 
 impl Shape {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::new(
             "llama-2-7b",
             [32, 4096, 11_008],
@@ -36,10 +36,28 @@ impl Shape {
             Family::Llama2,
         ),
         Self::new(
+            "llama-3.1-405b",
+            [126, 16_384, 53_248],
+            [128, 8, 128],
+            Family::Llama31,
+        ),
+        Self::new(
+            "llama-3.1-70b",
+            [80, 8192, 28_672],
+            [64, 8, 128],
+            Family::Llama31,
+        ),
+        Self::new(
             "llama-3.1-8b",
             [32, 4096, 14_336],
             [32, 8, 128],
             Family::Llama31,
+        ),
+        Self::new(
+            "llama-3.2-3b",
+            [28, 3072, 8192],
+            [24, 8, 128],
+            Family::Llama32,
         ),
         Self::new(
             "llama-3.2-1b",

@@ -8,7 +8,7 @@ mod model;
 use std::sync::Arc;
 
 use halfdepth::decode::sampler::Sampling;
-use halfdepth::decode::{Lane, Turn, TurnRequest};
+use halfdepth::decode::{Drafts, Lane, Turn, TurnRequest};
 use halfdepth::kernels::gumbel::{gumbel, philox};
 use halfdepth::model::Llama;
 use halfdepth::plan::LayerPlan;
@@ -55,6 +55,7 @@ fn answer(lane: &mut Lane, tokenizer: &Tokenizer, sampling: Sampling) -> Vec<u32
         max_tokens: TOKENS,
         stop: Vec::new(),
         ignore_end: true,
+        drafts: Drafts::None,
     };
     let mut turn = Turn::start(lane, tokenizer, request, || 0.0).expect("turn");
     while block_on(turn.step(lane, tokenizer))

@@ -73,6 +73,8 @@ export interface TurnRequest {
   stop: string[];
   /** Goes on past end tokens. For measuring. */
   ignoreEnd?: boolean;
+  /** The lane that drafts the answer, as long as that is quicker, or always. The text stays the same. */
+  draft?: { lane: number; always?: boolean };
 }
 export interface TurnStarted {
   promptTokens: number;
@@ -89,9 +91,19 @@ export interface LaneStats {
   decodeMs: number;
   prefillTokensPerSecond: number;
   decodeTokensPerSecond: number;
+  speculation?: SpeculationStats | null /* where another lane drafts */;
+}
+export interface SpeculationStats {
+  drafted: number /* tokens that the quick lane drafted */;
+  accepted: number /* of these, tokens that the answering lane would have picked */;
+  rounds: number /* passes that verified */;
+  msPerToken: number /* while drafting; 0 before the first round */;
+  plainMsPerToken: number /* without; 0 where it was not measured */;
+  on: boolean /* false once drafting was given up because it did not pay */;
 }
 export interface Step {
   tokens: number[];
+  drafted: boolean[] /* by token, whether another lane drafted it; empty where none does */;
   text: string;
   finish: Finish | null;
   stats: LaneStats;

@@ -54,6 +54,10 @@ export function percent(share: number): string {
   return `${value < 0.95 ? value.toFixed(1) : value.toFixed(0)} %`;
 }
 
+export function nats(value: number): string {
+  return value < 0.995 ? value.toFixed(3) : value.toFixed(2);
+}
+
 /** About three figures: 1.23, 12.3, 123, 1,234. */
 function figures(value: number): string {
   if (value >= 100) return Math.round(value).toLocaleString("en");

@@ -75,22 +75,30 @@ export class History {
 const amount = v.pipe(v.number(), v.finite());
 const index = v.pipe(v.number(), v.integer(), v.minValue(0));
 
+// What an earlier page did not know of a plan is left open, so that its conversations are still read.
 const PLAN = v.object({
   name: v.string(),
   title: v.string(),
   layers: v.array(index),
-  replaced: v.array(index),
-  crossEntropy: v.nullable(amount),
-  figures: v.array(
-    v.nullable(
-      v.object({
-        crossEntropy: amount,
-        agreement: v.nullable(amount),
-        kl: v.nullable(amount),
-      }),
+  replaced: v.optional(v.array(index), []),
+  crossEntropy: v.optional(v.nullable(amount), null),
+  figures: v.optional(
+    v.array(
+      v.nullable(
+        v.object({
+          crossEntropy: amount,
+          agreement: v.nullable(amount),
+          kl: v.nullable(amount),
+        }),
+      ),
     ),
+    [],
   ),
-  weightBytesPerToken: amount,
+  // 0: nobody knows, and nothing is reckoned from it.
+  weightBytesPerToken: v.optional(amount, 0),
+  change: v.exactOptional(
+    v.object({ layers: v.array(index), muteAttention: v.array(index), muteMlp: v.array(index) }),
+  ),
 });
 
 const ANSWER = v.pipe(

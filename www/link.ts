@@ -1,5 +1,7 @@
 // A comparison as an address, and back. What it is asked with stands in the fragment, which browsers keep from servers: no
 // question leaves the machine of whoever opens it. Read as hostile input: what is not understood in full is refused.
+import { readChange, writeChange } from "./change";
+import type { PlanChange } from "./engine";
 import { DEFAULT_SETTINGS, readNumber, type NumberField, type Settings } from "./settings";
 import { strings } from "./strings";
 import type { Answer, Exchange } from "./turns";
@@ -29,6 +31,8 @@ const NUMBER_KEYS = {
 export interface Shared {
   /** Names of the lanes' plans; fewer where the pack's defaults will do. */
   plans: readonly string[];
+  /** What is changed of each of these plans; null where it runs as the pack has it. */
+  changes: Changes;
   /** From the first to the last; each has its seed. */
   questions: readonly { text: string; seed: number }[];
   settings: Settings;
@@ -36,9 +40,12 @@ export interface Shared {
   fingerprints: readonly string[];
 }
 
+/** As the plans they belong to. */
+export type Changes = readonly (PlanChange | null)[];
+
 export type Read =
   | { kind: "none" }
-  | { kind: "plans"; plans: readonly string[] }
+  | { kind: "plans"; plans: readonly string[]; changes: Changes }
   | { kind: "shared"; shared: Shared }
   | { kind: "invalid"; why: string };
 
@@ -80,8 +87,12 @@ function common({ sampling, ...rest }: Settings): unknown {
   return { ...rest, sampling: { ...sampling, seed: 0 } };
 }
 
+/** As they stand in the address: a comma within a name is escaped, and so is a colon. */
 function plansOf({ answers }: Exchange): string[] {
-  return answers.map(({ plan }) => plan.name);
+  return answers.map(({ plan: { name, change } }) => {
+    const escaped = encodeURIComponent(name);
+    return change === undefined ? escaped : `${escaped}:${writeChange(change)}`;
+  });
 }
 
 function write(page: string, exchanges: readonly Exchange[], last: Exchange): string {
@@ -89,9 +100,7 @@ function write(page: string, exchanges: readonly Exchange[], last: Exchange): st
   const model = url.searchParams.get("model");
   url.search = "";
   if (model !== null) url.searchParams.set("model", model);
-  // A comma between names, readable; one within a name is escaped.
-  const plans = plansOf(last).map(encodeURIComponent).join(",");
-  url.search += `${url.search === "" ? "?" : "&"}plans=${plans}`;
+  url.search += `${url.search === "" ? "?" : "&"}plans=${plansOf(last).join(",")}`;
 
   const { settings } = last;
   const fields = new URLSearchParams([[VERSION_KEY, VERSION]]);
@@ -119,16 +128,17 @@ function write(page: string, exchanges: readonly Exchange[], last: Exchange): st
 export function read(page: string): Read {
   if (!URL.canParse(page)) return { kind: "none" };
   const url = new URL(page);
-  const plans = readPlans(url.search);
-  if (plans === null) return invalid(strings.link.plans);
+  const asked = readPlans(url.search);
+  if (asked === null) return invalid(strings.link.plans);
   const hash = url.hash.slice(1);
   if (hash.length > READ_MAX) return invalid(strings.link.tooLong);
   const fields = new URLSearchParams(hash);
   const version = fields.get(VERSION_KEY);
-  if (version === null) return plans.length === 0 ? { kind: "none" } : { kind: "plans", plans };
+  if (version === null)
+    return asked.plans.length === 0 ? { kind: "none" } : { kind: "plans", ...asked };
   if (version !== VERSION) return invalid(strings.link.version(printable(version)));
   try {
-    return { kind: "shared", shared: { plans, ...readFields(fields) } };
+    return { kind: "shared", shared: { ...asked, ...readFields(fields) } };
   } catch (thrown) {
     if (thrown instanceof Damaged) return invalid(thrown.message);
     throw thrown;
@@ -137,7 +147,7 @@ export function read(page: string): Read {
 
 class Damaged extends Error {}
 
-function readFields(fields: URLSearchParams): Omit<Shared, "plans"> {
+function readFields(fields: URLSearchParams): Omit<Shared, keyof AskedPlans> {
   const single = (key: string): string | undefined => {
     const [value, ...more] = fields.getAll(key);
     if (more.length > 0) throw new Damaged(strings.link.twice(key));
@@ -191,22 +201,30 @@ function readFields(fields: URLSearchParams): Omit<Shared, "plans"> {
   };
 }
 
-function readPlans(search: string): string[] | null {
-  // Read before its escapes are undone, so that a name may hold a comma.
+type AskedPlans = Pick<Shared, "plans" | "changes">;
+
+function readPlans(search: string): AskedPlans | null {
+  // Read before its escapes are undone, so that a name may hold a comma or a colon.
   const given = search
     .slice(1)
     .split("&")
     .filter((pair) => pair.startsWith("plans="))
     .map((pair) => pair.slice("plans=".length));
   const [text, ...more] = given;
-  if (text === undefined || text === "") return [];
+  if (text === undefined || text === "") return { plans: [], changes: [] };
   try {
-    const names = text.split(",").map((name) => decodeURIComponent(name.replaceAll("+", " ")));
+    const each = text.split(",").map((plan) => /^([^:]*)(?::(.*))?$/s.exec(plan) ?? []);
+    const plans = each.map(([, name = ""]) => decodeURIComponent(name.replaceAll("+", " ")));
+    const changes = each.map(([, , change]) => {
+      const found = change === undefined ? null : readChange(change);
+      if (change !== undefined && found === null) throw new Damaged("");
+      return found;
+    });
     // As long as the pack's own names may be.
-    const fits = names.every((name) => name !== "" && name.length <= 64);
-    return more.length === 0 && names.length <= PLANS_MAX && fits ? names : null;
+    const fits = plans.every((name) => name !== "" && name.length <= 64);
+    return more.length === 0 && plans.length <= PLANS_MAX && fits ? { plans, changes } : null;
   } catch {
-    return null; // a broken escape
+    return null; // a broken escape, or no layers
   }
 }
 

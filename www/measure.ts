@@ -1,6 +1,7 @@
 // Measures two lanes as fairly as a page can: a warm-up that does not count, then rounds in which each lane answers once, taking
 // turns in going first. Nothing kept from an earlier answer is used, and what happened behind a hidden tab is void.
-import type { LaneStats, PlanInfo, ReadBandwidth, TurnRequest } from "./engine";
+import type { RunPlan } from "./change";
+import type { LaneStats, ReadBandwidth, TurnRequest } from "./engine";
 import type { Plans, Talker } from "./turns";
 
 export const ROUNDS = 5;
@@ -14,7 +15,7 @@ export interface Spread {
 }
 
 export interface LaneMeasured {
-  plan: PlanInfo;
+  plan: RunPlan;
   timeToFirstTokenMs: Spread;
   prefillTokensPerSecond: Spread;
   decodeTokensPerSecond: Spread;
@@ -69,7 +70,7 @@ export async function measure(
   for (let round = -1; round < ROUNDS; round += 1) {
     onRound(Math.max(0, round), ROUNDS);
     for (const lane of round % 2 === 0 ? ([0, 1] as const) : ([1, 0] as const)) {
-      const plan = plans[lane].name;
+      const plan = plans[lane];
       await answer(talker, plan, forget(options), signal);
       const request = { ...requests[lane], maxTokens: tokens, stop: [], ignoreEnd: true };
       const stats = await answer(talker, plan, request, signal);
@@ -104,7 +105,7 @@ function forget({ vocabSize, requests }: MeasureOptions): TurnRequest {
 
 async function answer(
   talker: Talker,
-  plan: string,
+  plan: RunPlan,
   request: TurnRequest,
   signal: AbortSignal,
 ): Promise<LaneStats | null> {
@@ -120,7 +121,7 @@ async function answer(
   return signal.aborted ? null : stats;
 }
 
-function summary(plan: PlanInfo, all: readonly LaneStats[]): LaneMeasured {
+function summary(plan: RunPlan, all: readonly LaneStats[]): LaneMeasured {
   const of = (figure: (stats: LaneStats) => number) => spread(all.map(figure));
   const context = of(({ promptTokens, generatedTokens }) => promptTokens + generatedTokens / 2);
   return {

@@ -1,4 +1,5 @@
 // Where the second lane of an exchange parts from the first, and how that is said.
+import { isSameRun, isWhole } from "./change";
 import { departures, tokensAlike, type Departures, type Range } from "./departures";
 import { strings } from "./strings";
 import type { Answer, Exchange } from "./turns";
@@ -6,7 +7,7 @@ import type { Answer, Exchange } from "./turns";
 /** `said`: the texts as they are read, lane by lane. Null while either has said nothing, or both run the same layers. */
 export function parting({ answers }: Exchange, said: readonly [string, string]): Departures | null {
   const [first, second] = answers;
-  if (first.plan.name === second.plan.name || said.includes("")) return null;
+  if (isSameRun(first.plan, second.plan) || said.includes("")) return null;
   return departures(...said, { first: mayGoOn(first), second: mayGoOn(second) });
 }
 
@@ -29,7 +30,7 @@ export function tellParting(
     tokensAlike(first.tokens, second.tokens) + 1,
     cut(said[1], found.first.second),
     cut(said[0], found.first.first),
-    first.plan.layers.length === layers ? words.fullModel : words.firstLane,
+    isWhole(first.plan, layers) ? words.fullModel : words.firstLane,
   );
   return found.departed === 0 ? named : `${named} ${words.count(found.departed, found.words)}`;
 }

@@ -1,5 +1,7 @@
 // A comparison as a picture for those who do not open links: both answers, their depths, their speeds, and where to try it.
 // Drawn by hand, because a page's own rendering cannot be had as pixels. In: values and a canvas. Out: pixels.
+import { runOf, stateOf } from "./change";
+import type { PlanChange } from "./engine";
 import * as format from "./format";
 import { strings } from "./strings";
 import type { Answer, Comparison } from "./turns";
@@ -115,7 +117,7 @@ function drawLane(
     brush.fillStyle = colour;
     brush.fillText(speed, box.x + box.width - brush.measureText(speed).width, box.y + 20);
   }
-  drawStrip(brush, answer.plan.layers, layers, colour, {
+  drawStrip(brush, runOf(answer.plan), layers, colour, {
     ...box,
     y: box.y + 34,
     bottom: box.y + 60,
@@ -131,22 +133,19 @@ function drawLane(
   }
 }
 
-/** The layers, first to last: what runs stands tall and filled, what is skipped lies low and hollow. */
-function drawStrip(
-  brush: Brush,
-  kept: readonly number[],
-  layers: number,
-  colour: string,
-  box: Box,
-): void {
+/** The layers, first to last: what runs stands tall and filled, what is skipped lies low and hollow, and of what runs
+ * in part half is missing: the upper one is the attention. */
+function drawStrip(brush: Brush, run: PlanChange, layers: number, colour: string, box: Box): void {
   const gap = Math.min(4, box.width / layers / 4);
   const width = (box.width - gap * (layers - 1)) / layers;
   const tall = box.bottom - box.y;
   for (let layer = 0; layer < layers; layer += 1) {
     const x = box.x + layer * (width + gap);
-    if (kept.includes(layer)) {
+    const state = stateOf(run, layer);
+    if (state !== "out") {
+      const top = state === "no-attention" ? tall / 2 : 0;
       brush.fillStyle = colour;
-      brush.fillRect(x, box.y, width, tall);
+      brush.fillRect(x, box.y + top, width, state === "runs" ? tall : tall / 2);
     } else {
       brush.strokeStyle = colour;
       brush.lineWidth = 1;

@@ -25,6 +25,9 @@ interface LaneReport {
   plan: string;
   /** The original layers that run. */
   layers: readonly number[];
+  /** Of these, layers whose attention, or whose MLP, adds nothing. */
+  muteAttention: readonly number[];
+  muteMlp: readonly number[];
   text: string;
   tokens: readonly number[];
   finish: string | null;
@@ -108,6 +111,8 @@ function laneReport({ plan, text, tokens, finish, error, stats }: Answer): LaneR
   return {
     plan: plan.name,
     layers: plan.layers,
+    muteAttention: plan.change?.muteAttention ?? [],
+    muteMlp: plan.change?.muteMlp ?? [],
     text,
     tokens,
     finish,

@@ -1,12 +1,16 @@
 // Every word the visitor reads, in one place; those of the widget before it is clicked: www/widget/words.ts.
 import * as format from "./format";
-import type { Adapter, PackInfo, PlanInfo } from "./engine";
+import type { LayerState, RunPlan } from "./change";
+import type { Adapter, PackInfo, PlanChange, PlanInfo } from "./engine";
 import type { ErrorName, FilesProgress, Opened } from "./protocol";
 import type { Measured } from "./measure";
+import type { Curve, Strategy } from "./scan";
 import type { Answer, Comparison, LaneIndex } from "./turns";
 import type { NumberField, Settings } from "./settings";
 import { laneWords } from "./widget/words";
 
+const numbers = (layers: readonly number[]) => layers.map((layer) => layer + 1).join(", ");
+const laneWord = (lane: LaneIndex) => (lane === 0 ? "first" : "second");
 const KEPT_WORDS = { half: "Half the layers", all: "All the layers" };
 
 export const strings = {
@@ -16,12 +20,19 @@ export const strings = {
   lane: {
     full: laneWords.full,
     part: laneWords.part,
-    of: ({ layers: kept, replaced }: PlanInfo, layers: number): string => {
+    of: ({ layers: kept, replaced, change }: RunPlan, layers: number): string => {
       const part =
         kept.length === layers ? strings.lane.full(layers) : strings.lane.part(kept.length, layers);
-      return replaced.length === 0 ? part : strings.lane.healed(part);
+      const plan = replaced.length === 0 ? part : strings.lane.healed(part);
+      return change === undefined ? plan : strings.lane.changed(plan);
     },
-    strip: laneWords.strip,
+    strip: ({ layers: kept, muteAttention, muteMlp }: PlanChange, layers: number) => {
+      const run = laneWords.strip(kept, layers);
+      const attention =
+        muteAttention.length === 0 ? "" : ` Attention muted: ${numbers(muteAttention)}.`;
+      const mlp = muteMlp.length === 0 ? "" : ` MLP muted: ${numbers(muteMlp)}.`;
+      return run + attention + mlp;
+    },
     region: laneWords.region,
     waiting: "Waits for its turn, so that neither slows the other's clock.",
     waitingTogether: "Starting.",
@@ -31,10 +42,38 @@ export const strings = {
     copied: "Copied",
     copyFailed: "Not copied",
     copyLabel: (title: string) => `Copy the answer of: ${title}`,
-    plan: (lane: LaneIndex) => `Layers of the ${lane === 0 ? "first" : "second"} lane`,
+    plan: (lane: LaneIndex) => `Layers of the ${laneWord(lane)} lane`,
     healed: laneWords.healed,
+    changed: (plan: string) => `${plan}, changed`,
+    changedOption: ({ title, layers }: RunPlan) => `${title}, changed (${layers.length} layers)`,
     planOption: ({ title, layers, crossEntropy }: PlanInfo) =>
       `${title} (${layers.length} layers${crossEntropy === null ? "" : `, loss ${crossEntropy.toFixed(2)}`})`,
+  },
+
+  depth: {
+    open: "Change layers",
+    openLabel: (lane: LaneIndex) => `Change layers: ${laneWord(lane)} lane`,
+    strip: (lane: LaneIndex) => `Each layer of the ${laneWord(lane)} lane`,
+    layer: (layer: number) => `Layer ${layer + 1}`,
+    states: {
+      runs: "Runs",
+      "no-attention": "No attention",
+      "no-mlp": "No MLP",
+      out: "Left out",
+    } satisfies Record<LayerState, string>,
+    layerState: (layer: number, state: LayerState) =>
+      `${strings.depth.layer(layer)}: ${strings.depth.states[state].toLowerCase()}`,
+    previous: "Layer before",
+    next: "Layer after",
+    keep: "Depth",
+    kept: (kept: number, layers: number) => `${kept} of ${layers} layers`,
+    order: "Leave out first",
+    orders: { simple: "The deepest, but the last", similarity: "What turns your text least" },
+    reset: "As it was",
+    halves: "In the strip, a layer's upper half is its attention, the lower its MLP.",
+    asIs: "Runs as the pack has it.",
+    fromNow: "Runs from the next answer on. What was measured of the plan is not true of it.",
+    nothing: "Something has to run.",
   },
 
   finish: (answer: Answer): string | null => {
@@ -81,9 +120,10 @@ export const strings = {
   comparison: (comparison: Comparison, where = "here"): string => {
     switch (comparison.kind) {
       case "ratio": {
-        const { layersKept, layers, ratio } = comparison;
-        const subject =
-          layersKept === layers
+        const { layersKept, layers, ratio, muted } = comparison;
+        const subject = muted
+          ? `${layersKept} of ${layers} layers, some in part`
+          : layersKept === layers
             ? KEPT_WORDS.all
             : layersKept * 2 === layers
               ? KEPT_WORDS.half
@@ -118,6 +158,116 @@ export const strings = {
     firstLane: "the first lane",
   },
 
+  look: {
+    label: "Look closer",
+    score: (whole: boolean) => `Score the ${whole ? "full" : "first"} answer by the second lane`,
+    depths: "Read it at every depth",
+    third: "Ask this one too",
+    thirdLabel: "A third lane for the same question",
+    scoring: () => "The second lane reads the first one's answer.",
+    readingDepths: (done: number, of: number) =>
+      `Reading the answer at every depth: ${done} of ${of} done.`,
+    stopped: "Stopped.",
+    failed:
+      "The part of the page that shows this could not be loaded. Check your connection and try again.",
+    agreement: (agreed: number, tokens: number, meanKl: number) =>
+      `Both hold the same token likeliest at ${agreed} of ${tokens} (${format.percent(agreed / tokens)}); mean KL ${format.nats(meanKl)} nats a token.`,
+    firstDisagreement: (token: number, expected: string, found: string) =>
+      `They part first at token ${token}: the first lane holds “${expected}”, the second “${found}”.`,
+    tokens: "The answer, token by token",
+    place: (at: number, tokens: number) => `Token ${at + 1} of ${tokens}:`,
+    token: (text: string, expected: string, found: string, kl: number) =>
+      expected === found
+        ? `“${text}”: both hold “${expected}” likeliest; KL ${format.nats(kl)} nats.`
+        : `“${text}”: the first lane holds “${expected}” likeliest, the second “${found}”; KL ${format.nats(kl)} nats.`,
+    decided: (text: string, after: number, layers: number) =>
+      text === ""
+        ? `Decided after ${after} of ${layers} layers.`
+        : `“${text}”: decided after ${after} of ${layers} layers.`,
+    legend:
+      "The bar below a token grows with the KL divergence: from 0.02, 0.1, 0.5 and 2 nats. Where the likeliest differs, the token stands on a colour.",
+    depthLegend: "The bar below a token grows with the layer after which it is decided.",
+    depthTable: "What each depth would have said",
+    depthCaption:
+      "The logit lens: the head reads the residual stream after each layer that runs. On a colour: the token that the lane says in the end.",
+    after: "Layers run",
+    says: "Says",
+    klColumn: "KL from the end, nats",
+  },
+
+  map: {
+    open: "Scan my text",
+    lead: "Which layers does a text of yours need? The whole model reads runs of it, and each block of layers is measured by how far it turns the residual stream of the last token. What turns it least is missed least. Your text stays on your machine.",
+    text: "Your text",
+    file: "Or a text file",
+    fileRead: (name: string, characters: number) =>
+      `${name}: ${format.count(characters)} characters`,
+    fileRemove: "Remove",
+    fields: {
+      samples: "Samples",
+      tokens: "Tokens of each",
+      seed: "Seed",
+      windows: "Windows",
+    },
+    start: "Scan",
+    progress: "Done so far",
+    stopped: "Stopped.",
+    tooLarge: (name: string, bytes: number, most: number) =>
+      `${name} is ${format.bytes(bytes)}; give at most ${format.bytes(most)}.`,
+    noText: (name: string) => `${name} is no text in UTF-8. Save it as one, or paste it.`,
+    tooShort: (found: number, tokens: number) =>
+      `The text has ${format.count(found)} tokens, too few for a sample of ${format.count(tokens)}. Give a longer text, or shorter samples.`,
+    beyondContext: (context: number) =>
+      `The model reads ${format.count(context)} tokens at most: give shorter samples.`,
+    scanning: (done: number, of: number) => `Read ${done} of ${of} samples.`,
+    scanned: (samples: number, tokens: number, found: number) =>
+      `Read ${samples} samples of ${tokens} tokens, drawn from the ${format.count(found)} tokens of the text.`,
+    heatCaption:
+      "Mean angular distance between the stream before a block of n layers and after it, in units of π. Each row is coloured from its own least (dark) to its own most; framed: the best block of that length.",
+    heatLabel: (layers: number) =>
+      `Heat map of the angular distances of all blocks of ${layers} layers; its numbers stand in the tables.`,
+    cell: (first: number, dropped: number, distance: number) =>
+      `${strings.map.block(first, dropped)}: ${distance.toFixed(4)}`,
+    block: (first: number, dropped: number) =>
+      dropped === 1 ? `layer ${first + 1}` : `layers ${first + 1}–${first + dropped}`,
+    across: "first layer of the block",
+    upwards: "layers in the block, n",
+    table: "The numbers",
+    rowHead: "n",
+    blocks: "The best block of every length",
+    bestBlock: "Best block",
+    distance: "Distance",
+    applyHead: "Use it",
+    apply: "Leave out",
+    applyLabel: (first: number, dropped: number) =>
+      `Leave ${strings.map.block(first, dropped)} out of the second lane`,
+    applied: (first: number, dropped: number) =>
+      `The second lane runs without ${strings.map.block(first, dropped)} from its next answer on.`,
+    curveTitle: "Loss against depth",
+    curveLead: (window: number) =>
+      `What the whole model loses on your text with n layers left out: cross-entropy over disjoint windows of ${window} predictions from its start, each after the begin token alone. Divided by ln V: 1 is guessing among all tokens.`,
+    curveStart: "Measure the curve",
+    measuring: (done: number, of: number) => `Measured ${done} of ${of} points.`,
+    measured: (tokens: number) => `Measured on ${format.count(tokens)} tokens.`,
+    curveCaption: "Loss over ln V against the layers left out.",
+    curveLabel: (curve: Curve) => {
+      const line = (strategy: Strategy) =>
+        `${strings.map.strategies[strategy]}: ${curve[strategy].map(({ dropped, loss }) => `${dropped}: ${loss.toFixed(2)}`).join(", ")}`;
+      return `Loss in nats a token by layers left out. ${line("similarity")}. ${line("simple")}.`;
+    },
+    guessing: "guessing",
+    dropped: "layers left out, n",
+    lossShare: "loss / ln V",
+    strategies: {
+      similarity: "what turns your text least",
+      simple: "the deepest, but the last",
+    } satisfies Record<Strategy, string>,
+    lossOf: (strategy: Strategy) => `Without ${strings.map.strategies[strategy]}`,
+    loss: (nats: number, share: number) => `${nats.toFixed(4)} nats (${share.toFixed(3)})`,
+    point: (strategy: Strategy, dropped: number, nats: number, share: number) =>
+      `${dropped} left out, ${strings.map.strategies[strategy]}: ${strings.map.loss(nats, share)}`,
+  },
+
   measure: {
     start: (rounds: number) => `Measure ${rounds} times`,
     running: (done: number, of: number) => `Measuring: ${done} of ${of} rounds`,
@@ -135,6 +285,24 @@ export const strings = {
     spread: (median: string, least: string, most: string) => `${median} (${least}–${most})`,
   },
 
+  draft: {
+    start: "Let the second lane draft",
+    title: "The first lane's answer, drafted by the second",
+    kept: (accepted: number, drafted: number, rounds: number) =>
+      `${accepted} of ${drafted} drafted tokens kept, in ${rounds} ${rounds === 1 ? "pass" : "passes"} of the first lane.`,
+    speed: (ratio: string, speedUp: number) =>
+      speedUp >= 1
+        ? `A token came ${ratio} as fast as without drafts.`
+        : `It did not pay: a token came ${ratio} as fast as without drafts.`,
+    givenUp: "Drafting was given up on the way, because going without is faster on this device.",
+    same: ({ alike, of }: { alike: number; of: number }) =>
+      alike === of
+        ? `Word for word the first lane's own answer: all ${of} tokens are the same.`
+        : `The same as the first lane's own answer up to token ${alike} of ${of}, where its best two tokens were as good as equal.`,
+    stopped: "Stopped.",
+    how: "Marked words were drafted by the second lane. The first lane looks at all drafts of a pass at once and keeps those that it would have picked itself, so nothing of its answer changes.",
+  },
+
   recorded: {
     label: (on: string) =>
       `Recorded on ${on}, with the built-in model. Ask something, and both answers are computed on your machine.`,
@@ -150,7 +318,7 @@ export const strings = {
 
   link: {
     plans:
-      "The address names plans in a way that is not understood: two names at most, with a comma between.",
+      "The address names plans in a way that is not understood: two names at most, with a comma between, and changed layers after a colon.",
     tooLong: "The link is longer than any that this page makes.",
     version: (version: string) =>
       `The link is of a kind (“${version}”) that this page does not know. A newer page may: reload, or ask whoever sent it.`,
@@ -175,6 +343,8 @@ export const strings = {
       "Not word for word what was shared: another version of the model, or a device whose sums round differently, took another token somewhere.",
     unknownPlans: (names: readonly string[]) =>
       `This pack has no plan named ${names.map((name) => `“${name}”`).join(" or ")}; another one runs instead.`,
+    unfit: (names: readonly string[]) =>
+      `The link changes layers of ${names.map((name) => `“${name}”`).join(" and ")} that this model does not have; what the pack says runs instead.`,
     own: "Back to my own conversation",
   },
 
@@ -381,6 +551,8 @@ export const strings = {
       return `GPU: ${parts.length === 0 ? "not named by the browser" : parts.join(", ")}.`;
     },
     local: "Everything is computed here; no question leaves your machine.",
+    budget:
+      "What the layers weigh: memory and work of any Llama, and what is true of 140 GB → 17.5 GB",
   },
   softwareGpu: "Software GPU: these speeds say nothing about your machine.",
 

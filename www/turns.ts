@@ -1,4 +1,5 @@
 // The conversation of two lanes: who answers when, with which history, and what came of it. No DOM, no clock.
+import { isMuted, type RunPlan } from "./change";
 import type { Finish, LaneStats, Message, PlanInfo, TurnRequest, TurnStarted } from "./engine";
 import { toErrorShape, needsReload, type ErrorShape, type TurnEvent } from "./protocol";
 import type { Settings } from "./settings";
@@ -6,11 +7,11 @@ import type { Settings } from "./settings";
 /** Lane 0 runs the full model, lane 1 the other plan. */
 export type LaneIndex = 0 | 1;
 export const LANES: readonly LaneIndex[] = [0, 1];
-export type Plans = readonly [PlanInfo, PlanInfo];
+export type Plans = readonly [RunPlan, RunPlan];
 
 /** Whoever can answer: the session, or a stand-in in tests. */
 export interface Talker {
-  turn(plan: string, request: TurnRequest, signal: AbortSignal): AsyncIterable<TurnEvent>;
+  turn(plan: RunPlan, request: TurnRequest, signal: AbortSignal): AsyncIterable<TurnEvent>;
 }
 
 export interface Exchange {
@@ -25,7 +26,7 @@ export interface Exchange {
 }
 
 export interface Answer {
-  plan: PlanInfo;
+  plan: RunPlan;
   state: "waiting" | "running" | "done";
   finish: Finish | "stopped" | "failed" | null;
   text: string;
@@ -146,7 +147,7 @@ export class Conversation {
       answer.state = "running";
       this.changed({ kind: "began", exchange, lane });
       try {
-        for await (const event of talker.turn(answer.plan.name, request, stopper.signal)) {
+        for await (const event of talker.turn(answer.plan, request, stopper.signal)) {
           const text = take(answer, event);
           this.changed({ kind: "text", exchange, lane, text });
         }
@@ -193,7 +194,8 @@ export function requestOf(
 }
 
 export type Comparison =
-  | { kind: "ratio"; ratio: number; layersKept: number; layers: number }
+  /** `muted`: some of the layers run in part. */
+  | { kind: "ratio"; ratio: number; layersKept: number; layers: number; muted: boolean }
   | { kind: "together" }
   | { kind: "too-short" };
 
@@ -215,6 +217,7 @@ export function compare(exchange: Exchange): Comparison | null {
     ratio: half.stats.decodeTokensPerSecond / full.stats.decodeTokensPerSecond,
     layersKept: half.plan.layers.length,
     layers: full.plan.layers.length,
+    muted: isMuted(half.plan),
   };
 }
 
@@ -285,7 +288,8 @@ export function withPlan(plans: Plans, lane: LaneIndex, chosen: string): [string
   return [chosen === first ? second : first, chosen];
 }
 
-function blank(plan: PlanInfo): Answer {
+/** Before its lane has begun. */
+export function blank(plan: RunPlan): Answer {
   return {
     plan,
     state: "waiting",
@@ -300,7 +304,7 @@ function blank(plan: PlanInfo): Answer {
 }
 
 /** Adds what arrived to an answer; gives the new text. */
-function take(answer: Answer, event: TurnEvent): string {
+export function take(answer: Answer, event: TurnEvent): string {
   if (event.kind === "started") {
     answer.started = event.started;
     return "";

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use burn::tensor::{ExecutionError, Tensor};
 
 use super::DecodeError;
-pub(super) use super::machine::SCORE_ROWS;
 use super::machine::{BATCH, Machine, Pass, attentions};
+pub(super) use super::machine::{SCORE_ROWS, VERIFY_ROWS};
 use super::pace::Pace;
 use crate::kernels::candidates::Candidates;
 use crate::kernels::{RING, Variant};
@@ -166,6 +166,15 @@ impl Lane {
     pub async fn prepare_sampling(&mut self) -> Result<(), DecodeError> {
         self.unpick();
         self.machine.prepare_sampling(self.cached.len()).await
+    }
+
+    /// Gets ready for [`Lane::verify`], which not every conversation needs. The cache is kept; what was picked is not.
+    ///
+    /// # Errors
+    /// The device refused.
+    pub(super) async fn prepare_verifying(&mut self) -> Result<(), DecodeError> {
+        self.unpick();
+        self.machine.prepare_verifying(self.cached.len()).await
     }
 
     /// What the device picked, or picks ahead, no longer follows from the cache.
@@ -335,6 +344,54 @@ impl Lane {
     pub fn force(&mut self, token: u32) {
         self.rewind();
         self.machine.force(token);
+        self.picked = Some(token);
+    }
+
+    /// Runs the token that was picked and `drafts` after it in one pass; keeps of the drafts those that the lane would have picked
+    /// itself, and gives their number and its own pick after them. At most [`VERIFY_ROWS`] - 1 drafts. One readback.
+    ///
+    /// # Errors
+    /// As [`Lane::prefill`]; nothing was picked, or [`Lane::prepare_verifying`] was not asked first.
+    pub(super) async fn verify(&mut self, drafts: &[u32]) -> Result<(usize, u32), DecodeError> {
+        let tokens = [&[self.picked().await?], drafts].concat();
+        self.check(&tokens)?;
+        self.unpick();
+        let picks = self.machine.verify(&tokens, self.cached.len()).await?;
+        let accepted = (drafts.iter().zip(&picks)).take_while(|(draft, pick)| draft == pick);
+        let accepted = accepted.count();
+        self.cached.extend_from_slice(&tokens[..=accepted]);
+        self.go_on_with(picks[accepted]);
+        Ok((accepted, picks[accepted]))
+    }
+
+    /// Makes the cache hold `tokens` and what was picked after them `next`, where all but the last few of `tokens` are cached.
+    ///
+    /// # Errors
+    /// The context is full, or the device failed.
+    pub(super) fn follow(&mut self, tokens: &[u32], next: u32) -> Result<(), DecodeError> {
+        let shared = self.cached.iter().zip(tokens);
+        let shared = shared.take_while(|(a, b)| a == b).count();
+        self.truncate(shared);
+        let missing = &tokens[shared..];
+        self.room_for(missing.len() + 1)?;
+        match missing {
+            [] => {}
+            // One token is a decode step; what it picks is overwritten.
+            [token] => {
+                self.machine.rewind(*token, shared);
+                self.machine.run(Pass::Decode)?;
+                self.cached.push(*token);
+            }
+            _ => self.feed(missing)?,
+        }
+        self.go_on_with(next);
+        Ok(())
+    }
+
+    /// The next decode step reads `token` after the cache, as if it had been picked there.
+    fn go_on_with(&mut self, token: u32) {
+        self.machine.rewind(token, self.cached.len());
+        self.ready = true;
         self.picked = Some(token);
     }
 

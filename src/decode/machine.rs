@@ -8,6 +8,7 @@ use cubecl::client::Graph;
 use super::DecodeError;
 use super::device::{client, read_words_ahead, write_words};
 use super::lane::{Reading, read, refused};
+use crate::kernels::argmax::join;
 use crate::kernels::candidates::Candidates;
 use crate::kernels::{Prefill, Variant};
 use crate::model::{Cache, Control, HeadWork, Llama, Pick, Workspace};
@@ -25,6 +26,9 @@ fn largest_chunk(prefill: Prefill) -> usize {
 
 /// Tokens of one pass that takes every row to logits, which are many.
 pub(super) const SCORE_ROWS: usize = 32;
+
+/// Tokens of one pass that verifies drafts: as many as a product reads its weights once for.
+pub(super) const VERIFY_ROWS: usize = 8;
 
 /// Tokens of the captured batch.
 pub(super) const BATCH: usize = 8;
@@ -44,10 +48,12 @@ pub(super) enum Pass {
     SampleDecode,
     /// The last prefilled row through the head, for a sampler.
     SampleFinish,
+    /// Up to [`VERIFY_ROWS`] tokens through body and head; the token after each is picked, and nothing fed back.
+    Verify,
 }
 
 impl Pass {
-    const COUNT: usize = 6;
+    const COUNT: usize = 7;
     /// What every lane needs.
     const ALWAYS: [Self; 4] = [Self::Decode, Self::DecodeBatch, Self::Prefill, Self::Finish];
     /// What a sampler needs besides.
@@ -67,6 +73,8 @@ pub(super) struct Machine {
     decode_work: Workspace,
     prefill_work: Workspace,
     head: HeadWork,
+    /// Once drafts have been verified.
+    verify: Option<(Workspace, HeadWork)>,
     graphs: Graphs,
     /// The graphs of plans that ran before, the last one's first: who mutes a layer and unmutes it again need not wait.
     resting: Vec<(LanePlan, Graphs)>,
@@ -94,6 +102,7 @@ impl Machine {
             decode_work: Workspace::new(config, context, 1, device),
             prefill_work: Workspace::new(config, context, chunk, device),
             head: HeadWork::new(config, 1, device),
+            verify: None,
             graphs: Default::default(),
             resting: Vec::new(),
             plan,
@@ -143,9 +152,44 @@ impl Machine {
         Ok(())
     }
 
+    /// Makes room for drafts and captures the pass that verifies them. What the device holds past `position` is lost, and so are
+    /// the control words.
+    pub(super) async fn prepare_verifying(&mut self, position: usize) -> Result<(), DecodeError> {
+        let (config, device) = (self.model.config(), self.model.device());
+        let context = self.cache.context();
+        if self.verify.is_none() {
+            let work = Workspace::new(config, context, VERIFY_ROWS, device);
+            self.verify = Some((work, HeadWork::new(config, VERIFY_ROWS, device)));
+        }
+        if self.is_captured() && self.graphs[Pass::Verify as usize].is_none() {
+            self.place(position, 1);
+            self.capture(&[Pass::Verify]).await?;
+        }
+        Ok(())
+    }
+
+    /// The token picked after each of `ids`, which begin at `position`. At most [`VERIFY_ROWS`]. One readback.
+    pub(super) async fn verify(
+        &mut self,
+        ids: &[u32],
+        position: usize,
+    ) -> Result<Vec<u32>, DecodeError> {
+        self.feed(ids, position);
+        self.run(Pass::Verify)?;
+        let Some((_, head)) = &self.verify else {
+            return Err(DecodeError::NotReady);
+        };
+        let words = read_words_ahead(head.best()).await?;
+        let rows = words.chunks_exact(words.len() / VERIFY_ROWS);
+        Ok(rows.take(ids.len()).map(join).collect())
+    }
+
     /// Bytes on the device, without the model's.
     pub(super) fn bytes(&self) -> usize {
-        self.cache.bytes()
+        let verify = self.verify.as_ref();
+        let verify = verify.map_or(0, |(work, head)| work.bytes() + head.bytes());
+        verify
+            + self.cache.bytes()
             + self.decode_work.bytes()
             + self.prefill_work.bytes()
             + self.head.bytes()
@@ -283,6 +327,7 @@ impl Machine {
             decode_work,
             prefill_work,
             head,
+            verify,
             ..
         } = self;
         let pick = match pass {
@@ -298,6 +343,12 @@ impl Machine {
             Pass::Prefill => model.body(plan, control, prefill_work, cache),
             Pass::Finish | Pass::SampleFinish => {
                 model.finish(plan, control, prefill_work, head, cache, pick);
+            }
+            Pass::Verify => {
+                if let Some((work, head)) = verify {
+                    model.body(plan, control, work, cache);
+                    model.verify(plan, control, work, head, self.variant);
+                }
             }
         }
     }

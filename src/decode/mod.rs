@@ -9,6 +9,7 @@ mod machine;
 mod pace;
 pub mod sampler;
 mod self_test;
+mod speculate;
 pub mod stop;
 pub mod trial;
 mod turn;
@@ -22,6 +23,7 @@ pub use compare::{TokenComparison, compare};
 pub(crate) use device::test_gpu;
 pub use device::{GpuInfo, cpu, open_gpu};
 pub use lane::{Lane, LaneOptions};
+pub use speculate::{Drafts, SpeculationStats};
 pub use turn::{Clock, Finish, LaneStats, Step, Turn, TurnRequest};
 
 /// What can go wrong while decoding.

@@ -68,6 +68,11 @@ impl Pace {
         }
     }
 
+    /// What a decode step took the last time.
+    pub(super) fn token_ms(&self) -> Option<f64> {
+        self.token_ms
+    }
+
     /// What to ask for when `left` tokens are wanted.
     pub(super) fn batch(&self, left: usize) -> Request {
         let readback_ms = self.readback_ms.unwrap_or(0.0);

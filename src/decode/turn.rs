@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pace::Request;
 use super::sampler::{Sampler, Sampling};
+use super::speculate::{Drafts, Round, Speculation, SpeculationStats};
 use super::stop::StopStrings;
 use super::{DecodeError, Lane};
 use crate::tokenizer::{Detokenizer, Tokenizer};
@@ -24,6 +25,8 @@ pub struct TurnRequest {
     pub stop: Vec<String>,
     /// Goes on past end tokens. For measuring.
     pub ignore_end: bool,
+    /// Whether another lane drafts: then each step is [`Turn::step_with`] that lane.
+    pub drafts: Drafts,
 }
 
 /// Why an answer ended.
@@ -58,8 +61,10 @@ pub struct LaneStats {
     pub decode_ms: f64,
     /// New prompt tokens a second.
     pub prefill_tokens_per_second: f64,
-    /// Decode passes a second, passes after the end of the answer included.
+    /// Decode passes a second, passes after the end of the answer included; where another lane drafts, tokens.
     pub decode_tokens_per_second: f64,
+    /// Where another lane drafts.
+    pub speculation: Option<SpeculationStats>,
 }
 
 /// What one step brought.
@@ -74,6 +79,8 @@ pub struct Step {
     pub finish: Option<Finish>,
     /// Times up to now.
     pub stats: LaneStats,
+    /// Of the new tokens, those that another lane drafted: by token; empty where none does.
+    pub drafted: Vec<bool>,
     /// When each new token came, in ms since the turn began. Tokens that came in one batch share its time evenly.
     pub token_times_ms: Vec<f64>,
 }
@@ -93,6 +100,7 @@ pub struct Turn {
     first: Option<u32>,
     produced: Vec<u32>,
     passes: usize,
+    speculation: Option<Speculation>,
     finish: Option<Finish>,
     stats: LaneStats,
 }
@@ -129,6 +137,11 @@ impl Turn {
         if prompt_tokens == 0 {
             return Err(DecodeError::EmptyPrompt);
         }
+        let speculation = Speculation::new(request.drafts);
+        if speculation.is_some() && !sampling.picks_on_device() {
+            let reason = "drafts are verified on the device, which picks the likeliest token or draws at a temperature; leave top-k, top-p, min-p and the repetition penalty off".to_string();
+            return Err(DecodeError::Request { reason });
+        }
         let shared = lane
             .cached()
             .iter()
@@ -154,8 +167,10 @@ impl Turn {
             stats: LaneStats {
                 prompt_tokens,
                 reused_tokens,
+                speculation: speculation.map(|s| s.stats()),
                 ..LaneStats::default()
             },
+            speculation,
             request,
         })
     }
@@ -179,6 +194,28 @@ impl Turn {
         lane: &mut Lane,
         tokenizer: &Tokenizer,
     ) -> Result<Step, DecodeError> {
+        self.step_by(lane, None, tokenizer).await
+    }
+
+    /// As [`Turn::step`], with the lane that drafts: one of the same model, or of another with its vocabulary.
+    ///
+    /// # Errors
+    /// As [`Turn::step`]; the vocabularies differ.
+    pub async fn step_with(
+        &mut self,
+        lane: &mut Lane,
+        draft: &mut Lane,
+        tokenizer: &Tokenizer,
+    ) -> Result<Step, DecodeError> {
+        self.step_by(lane, Some(draft), tokenizer).await
+    }
+
+    async fn step_by(
+        &mut self,
+        lane: &mut Lane,
+        draft: Option<&mut Lane>,
+        tokenizer: &Tokenizer,
+    ) -> Result<Step, DecodeError> {
         if self.finish.is_some() {
             return Ok(Step {
                 finish: self.finish,
@@ -193,15 +230,21 @@ impl Turn {
             });
         }
         let before_ms = self.elapsed_ms();
-        let picked = match self.first.take() {
-            Some(first) => vec![first],
-            None => self.next_tokens(lane).await?,
+        let Round {
+            tokens: picked,
+            drafts,
+        } = match self.first.take() {
+            Some(first) => Round::of(vec![first]),
+            None => self.next_round(lane, draft).await?,
         };
         let after_ms = self.elapsed_ms();
         let each_ms = (after_ms - before_ms) / picked.len().max(1) as f64;
         let mut step = Step::default();
         for (i, token) in picked.iter().enumerate() {
             self.take(*token, lane, tokenizer, &mut step);
+            if self.speculation.is_some() {
+                step.drafted.push(i < drafts);
+            }
             step.token_times_ms
                 .push(before_ms + each_ms * (i + 1) as f64);
             if self.finish.is_some() {
@@ -209,9 +252,11 @@ impl Turn {
             }
         }
         step.token_times_ms.truncate(step.tokens.len());
+        step.drafted.truncate(step.tokens.len());
         if self.finish.is_some() {
             step.text.push_str(&self.flush());
         }
+        self.stats.speculation = self.speculation.map(|s| s.stats());
         self.stats.generated_tokens = self.produced.len();
         self.stats.decode_ms = after_ms - self.stats.time_to_first_token_ms;
         self.stats.decode_tokens_per_second = per_second(self.passes, self.stats.decode_ms);
@@ -225,6 +270,9 @@ impl Turn {
         let prompt_tokens = self.request.prompt.len();
         if !self.request.sampling.picks_on_device() {
             lane.prepare_sampling().await?;
+        }
+        if self.speculation.is_some() {
+            lane.prepare_verifying().await?;
         }
         let end = (self.read + lane.pace.chunk()).min(prompt_tokens);
         let before_ms = (self.clock)();
@@ -246,6 +294,32 @@ impl Turn {
         self.stats.prefill_tokens_per_second =
             per_second(prompt_tokens - self.stats.reused_tokens, took_ms);
         Ok(true)
+    }
+
+    /// The next tokens, drafted where that is wanted and pays.
+    async fn next_round(
+        &mut self,
+        lane: &mut Lane,
+        draft: Option<&mut Lane>,
+    ) -> Result<Round, DecodeError> {
+        let plain_ms = lane.pace.token_ms();
+        let Some(speculation) = &mut self.speculation else {
+            return Ok(Round::of(self.next_tokens(lane).await?));
+        };
+        if !speculation.wants_round(plain_ms) {
+            return Ok(Round::of(self.next_tokens(lane).await?));
+        }
+        let Some(draft) = draft else {
+            let reason = "drafts were asked for, but no lane was named to make them".to_string();
+            return Err(DecodeError::Request { reason });
+        };
+        let before_ms = (self.clock)();
+        draft.set_sampling(self.request.sampling.words());
+        let left = self.request.max_tokens - self.produced.len();
+        let round = speculation.round(lane, draft, left).await?;
+        speculation.took(round.tokens.len(), (self.clock)() - before_ms, plain_ms);
+        self.passes += round.tokens.len();
+        Ok(round)
     }
 
     /// Runs the next batch, sized by what the last one took.

@@ -1,5 +1,5 @@
 //! `argmax`: logits in, the best token of each slice of the vocabulary out: the likeliest, or a draw at a temperature.
-//! [`argmax_join`](super::argmax_join) picks among them.
+//! [`argmax_join`](super::argmax_join) picks among them; of many rows, whoever reads them back does.
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::wgpu::CubeBackend;
@@ -49,12 +49,46 @@ pub fn argmax(
     step: Tensor<1, Int>,
     best: Tensor<1, Int>,
 ) -> Tensor<1, Int> {
+    each(logits, sampling, step, best, 1)
+}
+
+/// As [`argmax`], for every row of `logits`: the token after each position of the pass. `best` (rows, slices, 2), flat.
+pub fn argmax_rows(
+    logits: Tensor<2>,
+    sampling: Tensor<1, Int>,
+    step: Tensor<1, Int>,
+    best: Tensor<1, Int>,
+) -> Tensor<1, Int> {
+    let [rows, _] = logits.dims();
+    each(logits, sampling, step, best, rows)
+}
+
+fn each(
+    logits: Tensor<2>,
+    sampling: Tensor<1, Int>,
+    step: Tensor<1, Int>,
+    best: Tensor<1, Int>,
+    rows: usize,
+) -> Tensor<1, Int> {
     Tensor::from_dispatch(Dispatch::argmax(
         logits.into_dispatch(),
         sampling.into_dispatch(),
         step.into_dispatch(),
         best.into_dispatch(),
+        rows,
     ))
+}
+
+/// The best of one row's slices: what the device's own join picks. Words as [`argmax`] leaves them.
+pub fn join(best: &[u32]) -> u32 {
+    let mut pick = (LOWEST, 0);
+    for best in best.chunks_exact(2) {
+        let value = f32::from_bits(best[0]);
+        if value > pick.0 {
+            pick = (value, best[1]);
+        }
+    }
+    pick.1
 }
 
 /// The shader of this op.
@@ -78,6 +112,7 @@ pub(crate) trait Argmax: Backend {
         sampling: IntTensor<Self>,
         step: IntTensor<Self>,
         best: IntTensor<Self>,
+        rows: usize,
     ) -> IntTensor<Self>;
 }
 
@@ -87,12 +122,13 @@ impl Argmax for CubeBackend {
         sampling: IntTensor<Self>,
         step: IntTensor<Self>,
         best: IntTensor<Self>,
+        rows: usize,
     ) -> IntTensor<Self> {
         let vocabulary = logits.meta.shape()[1];
-        let slices = best.meta.shape()[0] / 2;
+        let slices = best.meta.shape()[0] / 2 / rows;
         launch(
             shader(vocabulary, slices),
-            CubeCount::Static(slices as u32, 1, 1),
+            CubeCount::Static(slices as u32, rows as u32, 1),
             &[&logits, &sampling, &step, &best],
         );
         best
@@ -105,34 +141,42 @@ impl Argmax for Flex {
         sampling: IntTensor<Self>,
         step: IntTensor<Self>,
         mut best: IntTensor<Self>,
+        rows: usize,
     ) -> IntTensor<Self> {
         let vocabulary = logits.layout().shape()[1];
-        let logits = &floats(&logits)[..vocabulary];
-        let position = next_position(&step);
         let &[inverse_bits, seed_low, seed_high] = words(&sampling) else {
             unreachable!("sampling is three words")
         };
+        let (first_position, after) = (words(&step)[0], next_position(&step));
         let out = best.storage_mut::<u32>();
-        let slice_len = slice_len(vocabulary, out.len() / 2);
-        for (slice, out) in out.chunks_exact_mut(2).enumerate() {
-            let first = slice * slice_len;
-            let end = (first + slice_len).min(vocabulary);
-            let mut best = (LOWEST, first);
-            for quad in (first..end).step_by(4) {
-                let (scale, noise) = if inverse_bits == 0 {
-                    (1.0, [0.0; 4])
-                } else {
-                    let noise = quad_noise(quad / 4, position, [seed_low, seed_high]);
-                    (f32::from_bits(inverse_bits), noise)
-                };
-                for id in quad..end.min(quad + 4) {
-                    let value = logits[id] * scale + noise[id - quad];
-                    if value > best.0 {
-                        best = (value, id);
+        let row_words = out.len() / rows;
+        let slice_len = slice_len(vocabulary, row_words / 2);
+        let rows_of = floats(&logits).chunks_exact(vocabulary);
+        for (row, (logits, out)) in rows_of.zip(out.chunks_exact_mut(row_words)).enumerate() {
+            let position = match rows {
+                1 => after,
+                _ => first_position.wrapping_add(row as u32 + 1),
+            };
+            for (slice, out) in out.chunks_exact_mut(2).enumerate() {
+                let first = slice * slice_len;
+                let end = (first + slice_len).min(vocabulary);
+                let mut best = (LOWEST, first);
+                for quad in (first..end).step_by(4) {
+                    let (scale, noise) = if inverse_bits == 0 {
+                        (1.0, [0.0; 4])
+                    } else {
+                        let noise = quad_noise(quad / 4, position, [seed_low, seed_high]);
+                        (f32::from_bits(inverse_bits), noise)
+                    };
+                    for id in quad..end.min(quad + 4) {
+                        let value = logits[id] * scale + noise[id - quad];
+                        if value > best.0 {
+                            best = (value, id);
+                        }
                     }
                 }
+                out.copy_from_slice(&[best.0.to_bits(), best.1 as u32]);
             }
-            out.copy_from_slice(&[best.0.to_bits(), best.1 as u32]);
         }
         best
     }

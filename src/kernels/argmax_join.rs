@@ -7,7 +7,7 @@ use burn::backend::{Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{Int, Tensor};
 use cubecl::prelude::CubeCount;
 
-use super::argmax::LOWEST;
+use super::argmax::{LOWEST, join};
 use super::attention::Heads;
 use super::feedback::{Feedback, constants, feed_back};
 use super::twin::words;
@@ -100,14 +100,8 @@ impl ArgmaxJoin for Flex {
         IntTensor<Self>,
         IntTensor<Self>,
     ) {
-        let mut pick = (LOWEST, 0);
-        for best in words(&best).chunks_exact(2) {
-            let value = f32::from_bits(best[0]);
-            if value > pick.0 {
-                pick = (value, best[1]);
-            }
-        }
-        feed_back(pick.1, &mut ids, &mut step, &mut grid, &mut history, heads);
+        let next = join(words(&best));
+        feed_back(next, &mut ids, &mut step, &mut grid, &mut history, heads);
         (ids, step, grid, history)
     }
 }

@@ -3,7 +3,7 @@
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
-use super::argmax::{argmax, sampling_words};
+use super::argmax::{argmax, argmax_rows, sampling_words};
 use super::argmax_join::argmax_join;
 use super::attention::Heads;
 use super::candidates::{Candidates, LIST_WORDS, PARTIAL_WORDS, candidates};
@@ -12,9 +12,12 @@ use super::{Feedback, MUTATION, Mutation, RING};
 use crate::decode;
 
 /// (shader, right, wrong): at least one for each text that the shaders import.
-const MUTATIONS: [(&str, &str, &str); 21] = [
-    ("argmax", "logits[at] * scale", "logits[at] * 1.01 * scale"),
-    ("argmax", "step[0] + step[1]", "step[0]"),
+const MUTATIONS: [(&str, &str, &str); 24] = [
+    ("argmax", "+ at] * scale", "+ at] * 1.01 * scale"),
+    ("argmax", "row * VOCABULARY", "0u * VOCABULARY"),
+    ("argmax", "row + 1u, work", "row + 2u, work"),
+    ("argmax", "row * workgroups.x", "0u * workgroups.x"),
+    ("argmax", "select(step[1],", "select(0u,"),
     (
         "argmax",
         "vec2(sampling[1], sampling[2])",
@@ -84,8 +87,9 @@ fn read(tensor: &Tensor<1, Int>) -> Vec<u32> {
 
 /// Few values, so that many are equal at every edge, on both sides of zero, with bits set in every byte; the largest lie in the last
 /// slice.
-fn logits() -> Vec<f32> {
+fn logits_of(shift: u32) -> Vec<f32> {
     (0..VOCABULARY as u32)
+        .map(|id| (id + shift) % VOCABULARY as u32)
         .map(|id| {
             let mixed = id.wrapping_mul(2_654_435_761) >> 8;
             (mixed % 41) as f32 * 0.25 - 8.0 + (id / 1024) as f32 + (mixed % 5) as f32 * 1e-3
@@ -96,7 +100,7 @@ fn logits() -> Vec<f32> {
 /// Draws and lists of candidates, each in few slices and in more.
 fn run(device: &Device) -> Outcome {
     let logits = Tensor::<2>::from_data(
-        TensorData::new(logits(), [1, VOCABULARY]),
+        TensorData::new(logits_of(0), [1, VOCABULARY]),
         (device, DType::F32),
     );
     let heads = Heads {
@@ -130,6 +134,19 @@ fn run(device: &Device) -> Outcome {
         for tensor in [after.ids, after.step, after.grid, after.history] {
             outcome.words.extend(read(&tensor));
         }
+    }
+    let rows = Tensor::<2>::from_data(
+        TensorData::new(
+            [logits_of(0), logits_of(977), logits_of(5)].concat(),
+            [3, VOCABULARY],
+        ),
+        (device, DType::F32),
+    );
+    let best = words(vec![0; 2 * 3 * quads], device);
+    let best = argmax_rows(rows, sampling.clone(), words(vec![60, 3], device), best);
+    for best in read(&best).chunks_exact(2) {
+        outcome.floats.push(f32::from_bits(best[0]));
+        outcome.words.push(best[1]);
     }
     for slices in [1, 3] {
         let partials = words(vec![0; slices * PARTIAL_WORDS], device);

@@ -154,9 +154,9 @@ impl Workspace {
 /// What the head writes.
 #[derive(Debug)]
 pub struct HeadWork {
-    /// Row 0 after [`Llama::finish`]; every row after [`Llama::score`].
+    /// Row 0 after [`Llama::finish`]; every row after [`Llama::score`] and [`Llama::verify`].
     logits: FloatSlot<2>,
-    /// The best token of each slice of the vocabulary, and its value.
+    /// The best token of each slice of the vocabulary, and its value; by row after [`Llama::verify`].
     best: IntSlot<1>,
     /// The candidates of each slice, and of the whole vocabulary.
     partials: IntSlot<1>,
@@ -168,7 +168,7 @@ impl HeadWork {
     /// Room for `rows` rows of logits.
     pub fn new(config: &LlamaConfig, rows: usize, device: &Device) -> Self {
         let vocabulary = config.vocab_size;
-        let best = 2 * argmax::slices(vocabulary);
+        let best = 2 * rows * argmax::slices(vocabulary);
         let partials = candidates::slices(vocabulary) * PARTIAL_WORDS;
         Self {
             logits: slot([rows, vocabulary], device),
@@ -182,6 +182,11 @@ impl HeadWork {
     /// Logits of the last [`Llama::finish`] or [`Llama::score`]. (rows, vocabulary)
     pub fn logits(&self) -> Tensor<2> {
         self.logits.read()
+    }
+
+    /// What [`Llama::verify`] found: [`argmax::argmax_rows`].
+    pub fn best(&self) -> Tensor<1, Int> {
+        self.best.read()
     }
 
     /// Words of the candidates of the last [`Llama::finish`] that kept any: see [`candidates::Candidates::from_words`].
@@ -456,6 +461,22 @@ impl Llama {
     ) {
         let spec = self.normed_product(Rows::Each, Epilogue::Store, variant);
         self.logits(plan, work, head, control, spec);
+    }
+
+    /// Takes every row of the residual stream to logits and picks the token after each; nothing moves on.
+    pub fn verify(
+        &self,
+        plan: &LanePlan,
+        control: &Control,
+        work: &Workspace,
+        head: &mut HeadWork,
+        variant: Variant,
+    ) {
+        self.score(plan, control, work, head, variant);
+        let logits = head.logits.read();
+        let (sampling, step) = (control.sampling.read(), control.step.read());
+        head.best
+            .update(|out| argmax::argmax_rows(logits, sampling, step, out));
     }
 
     /// The head, part by part.

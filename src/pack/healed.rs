@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use super::PackError;
-use super::manifest::{Manifest, ReplacementShard, Shard};
+use super::document::{ReplacementShard, Shard};
 use super::write::Store;
+use super::{Manifest, PackError};
 use crate::checkpoint::{Checkpoint, Weight};
 use crate::config::LlamaConfig;
 use crate::plan::PlanEntry;

@@ -3,9 +3,9 @@
 
 use serde::Deserialize;
 
-use super::PackFormats;
-use super::manifest::{Document, Evaluation, FORMAT, File, LayerShard, Shard, Source, VERSION};
+use super::document::{Document, FORMAT, LayerShard, Shard};
 use super::shard::{EmbeddingFormats, HeadFormats};
+use super::{Evaluation, File, PackFormats, Source, VERSION};
 use crate::checkpoint::SpecialTexts;
 use crate::config::LlamaConfig;
 use crate::plan::{PlanEntry, PlanFigures};

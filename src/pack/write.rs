@@ -5,11 +5,9 @@ use std::io;
 
 use sha2::{Digest, Sha256};
 
-use super::manifest::{
-    Document, FORMAT, File, LayerShard, Manifest, PackFormats, Shard, Source, VERSION,
-};
+use super::document::{Document, FORMAT, LayerShard, Shard};
 use super::shard::Content;
-use super::{MANIFEST, PackError};
+use super::{File, MANIFEST, Manifest, PackError, PackFormats, Source, VERSION};
 use crate::checkpoint::{Checkpoint, SpecialTexts, hex};
 use crate::config::LlamaConfig;
 use crate::plan::{LayerPlan, PlanEntry};

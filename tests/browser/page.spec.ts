@@ -287,13 +287,16 @@ test("everything can be done with the keyboard alone", async ({ page }) => {
   await answered(page);
   // The box keeps the focus, so that the next question needs no pointer.
   await expect(page.getByLabel(strings.ask.label)).toBeFocused();
-  // Backwards from the box: what can be taken away, the measurement, the replay.
-  for (const name of [
+  // Backwards from the box: what can be looked up, what can be taken away, the draft, the measurement, the replay.
+  const buttons = [
+    ...[strings.look.depths, strings.look.score(true)],
     ...[strings.share.report, strings.share.picture, strings.share.link],
-    ...[strings.measure.start(ROUNDS), strings.replay.start],
-  ]) {
+    ...[strings.draft.start, strings.measure.start(ROUNDS), strings.replay.start],
+  ].map((name) => button(page, name));
+  const third = [button(page, strings.look.third), page.getByLabel(strings.look.thirdLabel)];
+  for (const control of [...third, ...buttons]) {
     await page.keyboard.press("Shift+Tab");
-    await expect(button(page, name)).toBeFocused();
+    await expect(control).toBeFocused();
   }
   await page.keyboard.press("Enter");
   await expect(page.getByText(strings.replay.label)).toBeVisible();

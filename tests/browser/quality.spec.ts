@@ -1,8 +1,8 @@
 // How the page is found by those who cannot see it, by those on slow lines, and at any width.
 import { gzipSync } from "node:zlib";
-import AxeBuilder from "@axe-core/playwright";
-import { chromium, expect, type Page } from "@playwright/test";
+import { chromium, expect } from "@playwright/test";
 import { strings } from "../../www/strings";
+import { expectAccessible } from "./accessible";
 import {
   ANSWERED_MS,
   answered,
@@ -16,22 +16,11 @@ import {
   open,
   test,
 } from "./page";
+import { serveRandomPack } from "./random-pack.mjs";
 import { serveSite } from "./site";
 import { chromiumFlags } from "./webgpu-counts.mjs";
 
 test.describe.configure({ timeout: 2 * LOADED_MS + 2 * ANSWERED_MS });
-
-/** Everything axe knows, its advice on good practice included, in either scheme of colours. */
-async function expectAccessible(page: Page, state: string): Promise<void> {
-  for (const colorScheme of ["light", "dark"] as const) {
-    await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-    const { violations } = await new AxeBuilder({ page }).analyze();
-    const found = violations.map(
-      ({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`,
-    );
-    expect(found, `${state}, ${colorScheme}`).toEqual([]);
-  }
-}
 
 test.describe("on a phone", () => {
   test.use({ viewport: { width: 360, height: 740 } });
@@ -59,6 +48,35 @@ test.describe("on a phone", () => {
     await button(page, strings.share.link).click();
     await page.locator("hd-answer summary").first().click();
     await expectAccessible(page, "answered, with a link and the formulas");
+  });
+
+  test("axe finds nothing where a large model asks first, nor once it was refused", async ({
+    page,
+  }) => {
+    const pack = await serveRandomPack();
+    try {
+      const fetched: string[] = [];
+      page.context().on("request", (request) => fetched.push(request.url()));
+      await page.goto(`./?model=${encodeURIComponent(pack.manifestUrl)}`);
+      const words = strings.loading;
+      const question = page.getByRole("heading", { name: /^Load random weights/ });
+      await expect(question).toBeVisible({ timeout: LOADED_MS });
+      await expectAccessible(page, "asking before a download");
+      await expectNoSidewaysScroll(page);
+      await button(page, words.cancel).click();
+      await expect(page.getByText(words.cancelledTitle)).toBeVisible();
+      await expectAccessible(page, "refused");
+      expect(fetched.filter((address) => address.endsWith(".bin"))).toEqual([]);
+      // Who changes their mind is asked again, and nothing comes before they agree.
+      await button(page, words.load).click();
+      await expect(question).toBeVisible({ timeout: LOADED_MS });
+      await button(page, words.load).click();
+      await expect(page.getByRole("progressbar")).toBeVisible({ timeout: LOADED_MS });
+      await button(page, words.cancel).click();
+      await expect(page.getByText(words.cancelledTitle)).toBeVisible();
+    } finally {
+      pack.close();
+    }
   });
 
   test("axe finds nothing where something failed, or cannot be", async ({ page }) => {

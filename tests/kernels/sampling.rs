@@ -1,7 +1,7 @@
 //! How a token is picked on the device: the likeliest, a draw by Gumbel noise, the candidates of a sampler.
 
 use burn::tensor::Device;
-use halfdepth::kernels::argmax::{argmax, sampling_words, slices};
+use halfdepth::kernels::argmax::{argmax, argmax_rows, join, sampling_words, slices};
 use halfdepth::kernels::argmax_join::argmax_join;
 use halfdepth::kernels::attention::Heads;
 use halfdepth::kernels::candidates::{self, Candidates, KEPT, LIST_WORDS, PARTIAL_WORDS};
@@ -68,6 +68,36 @@ fn pick(
         HEADS,
     );
     read_words(feedback.ids)[0]
+}
+
+#[test]
+fn each_of_many_rows_picks_as_a_pass_that_ends_with_it() {
+    // (vocabulary, slices, rows)
+    for (vocabulary, slices, rows) in [(5, 1, 2), (300, 3, 8), (2051, 2, 5), (4099, 7, 3)] {
+        for sampling in [[0; 3], sampling_words(0.7, 9 << 32 | 4)] {
+            for (name, device) in devices() {
+                let row = |row: usize| -> Vec<f32> {
+                    let mixed = |id: usize| (id * 7919 + row * 104_729) % 997;
+                    (0..vocabulary).map(|id| mixed(id) as f32 * 0.01).collect()
+                };
+                let all: Vec<f32> = (0..rows).flat_map(row).collect();
+                let found = argmax_rows(
+                    floats(all, [rows, vocabulary], &device),
+                    words(sampling.to_vec(), &device),
+                    words(vec![40, rows as u32], &device),
+                    words(vec![0; 2 * slices * rows], &device),
+                );
+                let found: Vec<u32> = read_words(found)
+                    .chunks_exact(2 * slices)
+                    .map(join)
+                    .collect();
+                let each =
+                    (0..rows).map(|at| pick(&row(at), sampling, 41 + at as u32, slices, &device));
+                let each: Vec<u32> = each.collect();
+                assert_eq!(found, each, "{name}, {rows} rows of {vocabulary}");
+            }
+        }
+    }
 }
 
 #[test]

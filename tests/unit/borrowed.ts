@@ -31,7 +31,7 @@ export class ScriptedPack implements Borrowed {
     if (promptTokens > this.context) throw new HalfdepthError("ContextFull", "Too long.");
     yield { kind: "started", started: { promptTokens, reusedTokens: 1, contextLeft: 5 } };
     const stats: LaneStats = { ...STATS, promptTokens, reusedTokens: 1, generatedTokens: 2 };
-    const step = { tokens: [1], stats, tokenTimesMs: [1], cpuMs: 1 };
+    const step = { tokens: [1], drafted: [], stats, tokenTimesMs: [1], cpuMs: 1 };
     yield { kind: "step", step: { ...step, text: `${plan} `, finish: null } };
     if (!signal.aborted) {
       await Promise.race([this.may, new Promise((resolve) => (signal.onabort = resolve))]);

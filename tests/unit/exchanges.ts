@@ -1,4 +1,5 @@
 // Exchanges as the page has them, for tests.
+import type { RunPlan } from "../../www/change";
 import type { LaneStats, PlanInfo } from "../../www/engine";
 import { DEFAULT_SETTINGS, type Settings } from "../../www/settings";
 import type { Answer, Exchange } from "../../www/turns";
@@ -30,7 +31,7 @@ export const STATS: LaneStats = {
   decodeTokensPerSecond: 100,
 };
 
-export function answerOf(plan: PlanInfo, text: string, part: Partial<Answer> = {}): Answer {
+export function answerOf(plan: RunPlan, text: string, part: Partial<Answer> = {}): Answer {
   return {
     plan,
     state: "done",

@@ -3,6 +3,7 @@ import { IDBFactory } from "fake-indexeddb";
 import "fake-indexeddb/auto";
 import { beforeEach, describe, expect, test } from "vitest";
 import { History, indexedDbKeeper, type Keeper } from "../../www/history";
+import type { PlanInfo } from "../../www/engine";
 import type { Exchange } from "../../www/turns";
 import { answerOf, exchangeOf, FULL, HALF } from "./exchanges";
 
@@ -21,6 +22,15 @@ describe("a conversation", () => {
     const later = new History(indexedDbKeeper(), KEY);
     expect(await later.recall()).toEqual({ version: 1, exchanges, layers: 4 });
     expect(await new History(indexedDbKeeper(), `${KEY}2`).recall()).toBeNull();
+  });
+
+  test("keeps what was changed of a plan", async () => {
+    const change = { layers: [0, 1, 3], muteAttention: [1], muteMlp: [] };
+    const changed = answerOf({ ...HALF, layers: change.layers, change }, "Other.");
+    const exchanges = [exchangeOf("a", { answers: [answerOf(FULL, "All."), changed] })];
+    await new History(indexedDbKeeper(), KEY).keep({ exchanges, layers: 4 });
+    const kept = await new History(indexedDbKeeper(), KEY).recall();
+    expect(kept?.exchanges).toEqual(exchanges);
   });
 
   test("that is empty is forgotten", async () => {
@@ -63,6 +73,20 @@ describe("a conversation", () => {
   });
 });
 
+test("a conversation that an earlier page kept is read, though its plans say less", async () => {
+  const old = ({ name, title, layers }: PlanInfo) => ({ name, title, layers });
+  const answers = [FULL, HALF].map((plan) => ({ ...answerOf(plan, "Once"), plan: old(plan) }));
+  const keeper = indexedDbKeeper();
+  await keeper.set(KEY, { version: 1, layers: 4, exchanges: [{ ...exchangeOf("a"), answers }] });
+  const kept = await new History(keeper, KEY).recall();
+  expect(kept?.exchanges[0]?.answers.map(({ plan }) => plan)).toEqual(
+    [FULL, HALF].map((plan) => ({
+      ...old(plan),
+      ...{ replaced: [], crossEntropy: null, figures: [], weightBytesPerToken: 0 },
+    })),
+  );
+});
+
 describe("what cannot be read is nothing", () => {
   const good = { version: 1, layers: 4, exchanges: [exchangeOf("a")] };
   const changed = (part: object) => ({ ...good, exchanges: [{ ...exchangeOf("a"), ...part }] });
@@ -78,6 +102,15 @@ describe("what cannot be read is nothing", () => {
     ["a third lane", changed({ order: [0, 2] })],
     ["a seed that is none", changed({ seed: 0.5 })],
     ["no settings", changed({ settings: undefined })],
+    [
+      "a plan whose replaced layers are none",
+      changed({
+        answers: [
+          answerOf(FULL, "a"),
+          { ...answerOf(HALF, ""), plan: { ...HALF, replaced: ["first"] } },
+        ],
+      }),
+    ],
     [
       "a text that is none",
       changed({ answers: [answerOf(FULL, "a"), { ...answerOf(HALF, ""), text: {} }] }),

@@ -33,7 +33,14 @@ class ScriptedWorker implements WorkerLike {
       this.say({ kind: "error", id, error: { name: "DeviceLost", message: "Gone." } });
     } else if (method === "turn") {
       this.turns.set(id, () => {
-        const step = { tokens: [1], text: "x", tokenTimesMs: [1], cpuMs: 1, stats: STATS };
+        const step = {
+          tokens: [1],
+          drafted: [],
+          text: "x",
+          tokenTimesMs: [1],
+          cpuMs: 1,
+          stats: STATS,
+        };
         this.say({
           kind: "event",
           id,

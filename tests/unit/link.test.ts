@@ -45,6 +45,7 @@ describe("a link", () => {
     expect(made?.whole).toBe(true);
     expect(shared(made?.address ?? "")).toEqual({
       plans: ["full", "half"],
+      changes: [null, null],
       questions: [{ text: exchange.question, seed: asked.sampling.seed }],
       settings: asked,
       fingerprints: [fingerprint("All of it."), fingerprint("Half of it.")],
@@ -57,6 +58,18 @@ describe("a link", () => {
       "https://example.org/demo/?model=..%2Fm%2F&plans=full,half" +
         "#ask=1&q=Why+is+the+sky+blue%3F&same=a163c16c.2515abcc",
     );
+  });
+
+  test("carries changed layers and mutes, beside a name with colons", () => {
+    const change = { layers: [0, 2, 3], muteAttention: [2], muteMlp: [0, 3] };
+    const other = { layers: [0], muteAttention: [], muteMlp: [] };
+    const odd = { ...HALF, name: "a:b", layers: [0], change: other };
+    const exchange = exchangeOf("a", {
+      answers: [answerOf({ ...FULL, layers: change.layers, change }, ""), answerOf(odd, "")],
+    });
+    const address = link(PAGE, [exchange])?.address ?? "";
+    expect(address).toContain("plans=full:0.2-3:a2:m0.3,a%3Ab:0#");
+    expect(shared(address)).toMatchObject({ plans: ["full", "a:b"], changes: [change, other] });
   });
 
   test("carries names of plans with commas and spaces", () => {
@@ -78,6 +91,7 @@ describe("a link", () => {
   });
 
   const last = exchangeOf("last");
+  const CHANGED = { ...HALF, change: { layers: [0, 1, 3], muteAttention: [], muteMlp: [] } };
   const stopped = answerOf(HALF, "Ha", { finish: "stopped" });
   test.each([
     ["was too long", [exchangeOf("a".repeat(2000)), last]],
@@ -85,6 +99,10 @@ describe("a link", () => {
     [
       "was asked with other settings",
       [exchangeOf("a", { settings: settings({ maxTokens: 9 }) }), last],
+    ],
+    [
+      "ran other layers of a plan",
+      [exchangeOf("a", { answers: [answerOf(FULL, ""), answerOf(CHANGED, "")] }), last],
     ],
     [
       "ran other plans",
@@ -126,6 +144,7 @@ describe("what is no link of ours is left alone", () => {
     expect(read("https://example.org/?plans=half,full#top")).toEqual({
       kind: "plans",
       plans: ["half", "full"],
+      changes: [null, null],
     });
   });
 
@@ -174,6 +193,23 @@ describe("a damaged or hostile link is refused, with a reason", () => {
     ["?plans=a&plans=b", "plans"],
     ["?plans=%E0%A4%A", "plans"],
     [`?plans=${"a".repeat(65)}`, "plans"],
+    ["?plans=full,half:#ask=1&q=a", "plans"],
+    ["?plans=full,half:all", "plans"],
+    ["?plans=full,half:3-0", "plans"],
+    ["?plans=full,half:0-1-2", "plans"],
+    ["?plans=full,half:0.0", "plans"],
+    ["?plans=full,half:2.1", "plans"],
+    ["?plans=full,half:0-9999", "plans"],
+    ["?plans=full,half:1024", "plans"],
+    ["?plans=full,half:-1", "plans"],
+    ["?plans=full,half:0..1", "plans"],
+    ["?plans=full,half:0:a1", "plans"],
+    ["?plans=full,half:0:a0:m0", "plans"],
+    ["?plans=full,half:0-3:m1:a1", "plans"],
+    ["?plans=full,half:0-3:a1:m1:x1", "plans"],
+    [`?plans=full,half:${"0-1023.".repeat(500)}0`, "plans"],
+    ["?plans=full,:0", "plans"],
+    ["?plans=full,half:<script>", "plans"],
   ])("%s", (end, why) => {
     const result = read(`https://example.org/${end}`);
     expect(result).toEqual({ kind: "invalid", why: expect.stringContaining(why) as string });

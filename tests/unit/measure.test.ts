@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { LaneStats, TurnRequest } from "../../www/engine";
+import type { PlanInfo, LaneStats, TurnRequest } from "../../www/engine";
 import { measure, spread, type Measurable, type MeasureOptions } from "../../www/measure";
 import { HalfdepthError, type TurnEvent } from "../../www/protocol";
 import { DEFAULT_SETTINGS } from "../../www/settings";
@@ -20,7 +20,7 @@ class Stopwatch implements Measurable {
 
   constructor(private readonly speeds: Record<string, number[]>) {}
 
-  async *turn(plan: string, request: TurnRequest): AsyncGenerator<TurnEvent> {
+  async *turn({ name: plan }: PlanInfo, request: TurnRequest): AsyncGenerator<TurnEvent> {
     this.asked.push({ plan, request });
     await Promise.resolve();
     if (this.failWith) throw this.failWith;
@@ -35,6 +35,7 @@ class Stopwatch implements Measurable {
       text: "a",
       finish: "max-tokens" as const,
       stats,
+      drafted: [],
       tokenTimesMs: [1],
       cpuMs: 0,
     };

@@ -113,6 +113,7 @@ class ScriptedEngine {
         text: `${left} `,
         finish,
         stats: STATS,
+        drafted: [],
         tokenTimesMs: [1],
         cpuMs: 0.5,
       };

@@ -30,7 +30,10 @@ function step(text: string, finish: Finish | null, timesMs: number[], total = 10
     decodeTokensPerSecond: 100,
   };
   const tokens = timesMs.map((_, index) => index);
-  return { kind: "step", step: { tokens, text, finish, stats, tokenTimesMs: timesMs, cpuMs: 1 } };
+  return {
+    kind: "step",
+    step: { tokens, text, finish, stats, drafted: [], tokenTimesMs: timesMs, cpuMs: 1 },
+  };
 }
 
 /** Answers "<plan> <n>", writes down what it was asked, and can be told to fail or to wait for a stop. */
@@ -40,7 +43,11 @@ class Scripted implements Talker {
   failWith: Record<string, HalfdepthError> = {};
   hang = new Set<string>();
 
-  async *turn(plan: string, request: TurnRequest, signal: AbortSignal): AsyncGenerator<TurnEvent> {
+  async *turn(
+    { name: plan }: PlanInfo,
+    request: TurnRequest,
+    signal: AbortSignal,
+  ): AsyncGenerator<TurnEvent> {
     this.asked.push({ plan, request });
     this.log.push(`${plan} begins`);
     const turn = this.asked.filter((asked) => asked.plan === plan).length;
@@ -220,6 +227,7 @@ describe("comparison", () => {
       ratio: 1.7,
       layersKept: 2,
       layers: 4,
+      muted: false,
     });
   });
 

@@ -35,6 +35,10 @@ export class About extends LitElement {
         break-inside: avoid;
         overflow-wrap: anywhere;
       }
+
+      a {
+        color: var(--full);
+      }
     `,
   ];
 
@@ -52,6 +56,7 @@ export class About extends LitElement {
           ${opened === null ? nothing : words.adapter(opened.adapter)}
         </p>
       </div>
+      <p><a href="./budget.html">${words.budget}</a></p>
     `;
   }
 }

@@ -3,23 +3,21 @@ import { html, LitElement, nothing } from "lit";
 import { customElement, query, state } from "lit/decorators.js";
 import { manifestUrl } from "../address";
 import { Client } from "../client";
-import type { PlanInfo } from "../engine";
-import { HalfdepthError, needsReload, toErrorShape, type Opened } from "../protocol";
+import type { RunPlan } from "../change";
+import type { PlanChange } from "../engine";
+import { needsReload, toErrorShape, type Opened } from "../protocol";
 import { History, indexedDbKeeper } from "../history";
-import { fingerprint, link, read, type Read } from "../link";
-import { parting, tellParting } from "../parting";
+import { Lanes } from "../lanes";
+import { fingerprint, read, type Read } from "../link";
 import { recorded } from "../recorded";
-import { report, savedReport } from "../report";
+import { report } from "../report";
 import { Sentences } from "../sentences";
 import { Session } from "../session";
 import { DEFAULT_SETTINGS, type Settings } from "../settings";
 import { strings } from "../strings";
 import {
-  choosePlans,
-  compare,
   Conversation,
   LANES,
-  withPlan,
   type Change,
   type Exchange,
   type LaneIndex,
@@ -28,19 +26,24 @@ import {
 import "./about";
 import { type Ask, type Asked } from "./ask";
 import "./ask";
-import { picture } from "./canvas";
+import { Drafting } from "./drafting";
+import type { LookAsked } from "./exchange";
 import "./exchange";
 import "./lane-head";
 import { layout } from "./layout";
-import type { PlanChosen } from "./lane-head";
+import "./map-door";
+import type { Runner, Scanned } from "./map/panel";
+import type { PlanChosen, PlanChanged } from "./lane-head";
+import { Looking } from "./looking";
 import { Measuring } from "./measuring";
 import "./notice";
 import "./recorded";
 import "./settings";
 import type { SettingsChanged } from "./settings";
-import type { Sharer } from "./share";
 import { shared } from "./shared";
+import { sharerOf } from "./sharing";
 import "./status";
+import { arrivedLayers, foreign, home, refuseWithoutWebGpu } from "./surroundings";
 import type { LoadState, StatusAction } from "./status";
 
 // Up to here a model loads without asking: about what a page with a few pictures weighs.
@@ -51,9 +54,6 @@ export class App extends LitElement {
   @state() private load: LoadState = { kind: "loading", stage: { stage: "engine" } };
   @state() private settings: Settings = DEFAULT_SETTINGS;
   @state() private settingsOpen = false;
-  /** The plans of the lanes, as far as the visitor or the address has chosen. */
-  @state() private askedPlans: readonly string[] = [];
-  @state() private unknownPlans: readonly string[] = [];
   /** What the address asks. */
   @state() private address: Read = { kind: "none" };
   /** Whether the answers are those that were shared. */
@@ -65,9 +65,7 @@ export class App extends LitElement {
   private session: Session | null = null;
   /** The pack as last opened: it outlives the session, so that the lanes keep their heads while it loads again. */
   private opened: Opened | null = null;
-  private plans: Plans | null = null;
-  /** What either lane may run. */
-  private choices: readonly PlanInfo[] = [];
+  private readonly lanes = new Lanes();
   private loading: AbortController | null = null;
   private agree: (yes: boolean) => void = () => undefined;
   /** Stands in for the built-in model before it has been asked anything. */
@@ -82,13 +80,22 @@ export class App extends LitElement {
   /** The browser refused to keep the conversation. */
   @state() private unkept = false;
   private readonly measuring = new Measuring(this);
+  private readonly drafting = new Drafting(this);
+  private readonly looking = new Looking(this);
+  /** Of the text that was scanned last; see `Depth`. */
+  @state() private bestBlocks: readonly number[] | null = null;
+  private readonly runner: Runner = async (work) => {
+    const error = await this.looking.run(work);
+    this.watchForLoss(error);
+    return error;
+  };
   /** A shared comparison that still waits for the model. */
   private unasked: (Read & { kind: "shared" }) | null = null;
-  private readonly sharer: Sharer = {
-    link: (exchange) => link(location.href, this.upTo(exchange)),
-    picture: (exchange) => this.picture(exchange),
-    report: (exchange) => this.savedReport(exchange),
-  };
+  private readonly sharer = sharerOf({
+    session: () => this.session,
+    upTo: (exchange) => this.upTo(exchange),
+    measurement: (exchange) => this.measuring.of(exchange),
+  });
   private readonly voices = [new Sentences(), new Sentences()] as const;
 
   static override styles = [shared, layout];
@@ -107,6 +114,8 @@ export class App extends LitElement {
     this.loading?.abort();
     this.conversation.stop();
     this.measuring.stop();
+    this.drafting.stop();
+    this.looking.stop();
     this.session?.close();
   }
 
@@ -121,7 +130,8 @@ export class App extends LitElement {
         <hd-notice
           .read=${this.address}
           .same=${this.same}
-          .unknownPlans=${this.unknownPlans}
+          .unknownPlans=${this.lanes.unknown}
+          .unfitPlans=${this.lanes.unfit}
           home=${home()}
         ></hd-notice>
         <hd-status
@@ -136,6 +146,16 @@ export class App extends LitElement {
         ${this.conversation.exchanges.length > 0 ? this.renderExchanges() : this.renderInvitation()}
         ${this.unkept ? html`<p class="unkept" role="status">${strings.history.notKept}</p>` : nothing}
         ${this.renderComposer()}
+        <hd-map-door
+          .pack=${this.opened?.pack ?? null}
+          .session=${this.session}
+          .runner=${this.runner}
+          ?available=${this.session !== null && !this.occupied}
+          @plan-changed=${({ detail }: PlanChanged) => {
+            this.changePlan(1, detail.change);
+          }}
+          @scanned=${({ detail }: Scanned) => (this.bestBlocks = detail.best)}
+        ></hd-map-door>
         <div class="visually-hidden" role="log" aria-live="polite">
           ${this.spoken.map((sentence) => html`<p>${sentence}</p>`)}
         </div>
@@ -157,7 +177,9 @@ export class App extends LitElement {
               data-lane=${lane}
               .lane=${lane}
               .plan=${plans[lane]}
-              .choices=${this.session === null ? [] : this.choices}
+              .choices=${this.session === null ? [] : this.lanes.choices}
+              ?changeable=${this.session !== null}
+              .bestBlocks=${this.bestBlocks}
               ?pending=${this.load.kind === "loading"}
               layers=${layers}
               weightBytes=${this.session?.memory.weightBytes ?? 0}
@@ -166,7 +188,11 @@ export class App extends LitElement {
               ?busy=${this.busy(lane)}
               ?locked=${this.occupied}
               @plan-chosen=${({ detail }: PlanChosen) => {
-                this.choosePlan(lane, detail.plan);
+                this.lanes.choose(lane, detail.plan);
+                this.requestUpdate();
+              }}
+              @plan-changed=${({ detail }: PlanChanged) => {
+                this.changePlan(lane, detail.change);
               }}
             ></hd-lane-head>`,
         )}
@@ -184,9 +210,13 @@ export class App extends LitElement {
             layers=${layers}
             .pack=${this.opened?.pack ?? null}
             .measurement=${this.measuring.of(exchange)}
+            .draft=${this.drafting.of(exchange)}
+            @draft=${() => this.draft(exchange)}
             .bytesPerSecond=${this.measuring.bytesPerSecond}
             ?measurable=${this.session !== null && !this.occupied}
             @measure=${() => this.measure(exchange)}
+            .findings=${this.looking.of(exchange)}
+            @look-asked=${({ detail }: LookAsked) => this.look(exchange, detail)}
             .sharer=${this.session === null ? null : this.sharer}
           ></hd-exchange>`,
       )}
@@ -222,6 +252,11 @@ export class App extends LitElement {
       </div>`;
   }
 
+  private changePlan(lane: LaneIndex, change: PlanChange | null): void {
+    this.lanes.change(lane, change);
+    this.requestUpdate();
+  }
+
   private renderComposer() {
     return html`<div class="composer">
       ${
@@ -243,6 +278,8 @@ export class App extends LitElement {
         @stop=${() => {
           this.conversation.stop();
           this.measuring.stop();
+          this.drafting.stop();
+          this.looking.stop();
         }}
         @regenerate=${this.regenerate}
         @new-conversation=${this.startAnew}
@@ -268,14 +305,17 @@ export class App extends LitElement {
   private phase(): string {
     if (this.load.kind !== "ready") return this.load.kind;
     if (this.measuring.isRunning) return "measuring";
+    if (this.drafting.isRunning) return "drafting";
+    if (this.looking.isRunning) return "looking";
     const busy = LANES.filter((lane) => this.busy(lane));
     if (busy.length === 2) return "both";
     return busy[0] === undefined ? "idle" : `lane-${busy[0]}`;
   }
 
-  /** The lanes answer or are measured. */
+  /** The lanes answer, draft or are measured. */
   private get occupied(): boolean {
-    return this.conversation.running || this.measuring.isRunning;
+    const { conversation, measuring, drafting, looking } = this;
+    return conversation.running || measuring.isRunning || drafting.isRunning || looking.isRunning;
   }
 
   private busy(lane: LaneIndex): boolean {
@@ -295,7 +335,7 @@ export class App extends LitElement {
       const session = await Session.load(new Client(worker), {
         manifestUrl: manifest,
         signal: loading.signal,
-        askedPlans: this.askedPlans,
+        askedPlans: this.lanes.asked,
         onStage: (stage) => {
           this.load = { kind: "loading", stage };
         },
@@ -316,7 +356,7 @@ export class App extends LitElement {
 
   private async consent(opened: Opened, signal: AbortSignal): Promise<boolean> {
     this.opened = opened;
-    this.showPlans(opened.pack.plans);
+    this.lanes.open(opened.pack);
     if (opened.bytes - opened.storedBytes <= CONSENT_ABOVE_BYTES) return true;
     this.load = { kind: "consent", opened };
     return new Promise((resolve) => {
@@ -333,18 +373,8 @@ export class App extends LitElement {
     else void this.start();
   }
 
-  private choosePlan(lane: LaneIndex, plan: string): void {
-    if (this.session === null || this.plans === null) return;
-    this.askedPlans = withPlan(this.plans, lane, plan);
-    this.showPlans(this.session.opened.pack.plans);
-  }
-
-  private showPlans(plans: readonly PlanInfo[]): void {
-    const chosen = choosePlans(plans, this.askedPlans);
-    if (chosen === null) return;
-    this.plans = [chosen.first, chosen.second];
-    this.choices = chosen.choices;
-    this.unknownPlans = chosen.unknown;
+  private get plans(): Plans | null {
+    return this.lanes.plans;
   }
 
   private readAddress(): void {
@@ -352,9 +382,9 @@ export class App extends LitElement {
     if (this.address.kind === "shared") {
       this.unasked = this.address;
       this.settings = this.address.shared.settings;
-      this.askedPlans = this.address.shared.plans;
+      this.lanes.ask(this.address.shared.plans, this.address.shared.changes);
     } else if (this.address.kind === "plans") {
-      this.askedPlans = this.address.plans;
+      this.lanes.ask(this.address.plans, this.address.changes);
     }
   }
 
@@ -421,6 +451,20 @@ export class App extends LitElement {
     this.watchForLoss(await this.measuring.run(session, exchange, before));
   }
 
+  private async draft(exchange: Exchange): Promise<void> {
+    const { session } = this;
+    if (session === null || this.occupied) return;
+    const before = this.upTo(exchange).slice(0, -1);
+    this.watchForLoss(await this.drafting.run(session, exchange, before));
+  }
+
+  private async look(exchange: Exchange, ask: LookAsked["detail"]): Promise<void> {
+    const { session } = this;
+    if (session === null || this.occupied) return;
+    const before = this.upTo(exchange).slice(0, -1);
+    this.watchForLoss(await this.looking.look(session, exchange, before, ask));
+  }
+
   /** Before the pack is open, the plans that the recording has. */
   private get shownPlans(): Plans | null {
     if (this.plans !== null || this.recorded === null) return this.plans;
@@ -433,46 +477,13 @@ export class App extends LitElement {
     return exchanges.slice(0, exchanges.indexOf(exchange) + 1);
   }
 
-  private picture(exchange: Exchange): Promise<Blob> {
-    const { opened } = this;
-    if (opened === null) return Promise.reject(new Error("no model is open"));
-    const { answers } = exchange;
-    const said = [answers[0].text, answers[1].text] as const;
-    const { layers } = opened.pack;
-    return picture({
-      question: exchange.question,
-      answers,
-      departure: tellParting(parting(exchange, said), exchange, said, layers),
-      comparison: compare(exchange),
-      layers,
-      model: opened.pack.name,
-      software: opened.adapter.fallback,
-      address: location.host + location.pathname,
-    });
-  }
-
-  private savedReport(exchange: Exchange): Blob {
-    const { session } = this;
-    const measurement = this.measuring.of(exchange);
-    const saved =
-      session &&
-      savedReport(session, this.upTo(exchange), {
-        userAgent: navigator.userAgent,
-        savedAt: new Date(),
-        link: this.sharer.link(exchange)?.address ?? null,
-        manifest: manifestUrl(location.search, location.href),
-        measured: measurement?.kind === "measured" ? measurement : null,
-      });
-    return new Blob([JSON.stringify(saved, null, 2)], { type: "application/json" });
-  }
-
   private asked({ detail }: Asked): void {
-    if (this.session === null || this.plans === null || this.measuring.isRunning) return;
+    if (this.session === null || this.plans === null || this.occupied) return;
     void this.conversation.ask(detail.question, this.plans, this.settings, this.session);
   }
 
   private regenerate(): void {
-    if (this.session === null || this.plans === null || this.measuring.isRunning) return;
+    if (this.session === null || this.plans === null || this.occupied) return;
     void this.conversation.regenerate(this.plans, this.settings, this.session);
   }
 
@@ -526,7 +537,7 @@ export class App extends LitElement {
     if (sentences.length > 0) this.spoken = [...this.spoken, ...sentences];
   }
 
-  private laneTitle(plan: PlanInfo): string {
+  private laneTitle(plan: RunPlan): string {
     return strings.lane.of(plan, this.layers);
   }
 
@@ -542,39 +553,9 @@ function wasStopped({ answers }: Exchange): boolean {
   return answers.some(({ finish }) => finish === "stopped" || finish === "failed");
 }
 
-/** Told before anything is downloaded. */
-function refuseWithoutWebGpu(): void {
-  const { gpu } = navigator as { gpu?: unknown };
-  if (gpu !== undefined) return;
-  const { webgpuMissing, webgpuInsecure } = strings.errors;
-  throw new HalfdepthError("WebGpuUnavailable", isSecureContext ? webgpuMissing : webgpuInsecure);
-}
-
-/** The layers that have come in so far; null when all have. */
-function arrivedLayers(load: LoadState, opened: Opened | null): ReadonlySet<number> | null {
-  if (load.kind === "ready") return null;
-  // Where nothing will come, the recording is what there is to see.
-  if (opened === null) return load.kind === "loading" ? new Set() : null;
-  const stage = load.kind === "loading" ? load.stage : null;
-  if (stage?.stage === "lanes") return null;
-  const filesDone = stage?.stage === "files" ? stage.progress.filesDone : 0;
-  const layers = opened.pack.files.slice(0, filesDone).map(({ layer }) => layer);
-  return new Set(layers.filter((layer) => layer !== null));
-}
-
-/** The page with the same model, and without anything asked. */
-function home(): string {
-  const model = new URLSearchParams(location.search).get("model");
-  return model === null ? location.pathname : `?${new URLSearchParams({ model }).toString()}`;
-}
-
 /** Another link was put into the address bar: only its fragment differs, so the browser itself would do nothing. */
 function reload(): void {
   location.reload();
-}
-
-function foreign(): boolean {
-  return new URLSearchParams(location.search).has("model");
 }
 
 declare global {

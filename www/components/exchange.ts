@@ -1,6 +1,7 @@
 // A question, both answers to it, the sentence that compares them, and their replay at the measured pace.
 import { css, html, LitElement, nothing } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
+import { isSameRun, isWhole } from "../change";
 import { cost, shareOfLimit, type Cost } from "../cost";
 import type { Departures } from "../departures";
 import type { PackInfo } from "../engine";
@@ -16,11 +17,21 @@ import {
   type Exchange,
   type LaneIndex,
 } from "../turns";
+import type { Draft } from "../draft";
 import "./answer";
+import "./draft";
+import type { Ask, Findings } from "./looking";
 import "./measurement";
 import "./share";
 import type { Sharer } from "./share";
 import { shared } from "./shared";
+
+/** The visitor wants to know more of the exchange. */
+export class LookAsked extends CustomEvent<Ask> {
+  constructor(ask: Ask) {
+    super("look-asked", { detail: ask });
+  }
+}
 
 @customElement("hd-exchange")
 export class ExchangeView extends LitElement {
@@ -34,8 +45,12 @@ export class ExchangeView extends LitElement {
   @property({ attribute: false }) measurement: Measurement | null = null;
   /** What the device reads at the best; null while nobody has measured it. */
   @property({ attribute: false }) bytesPerSecond: number | null = null;
+  @property({ attribute: false }) draft: Draft | null = null;
   /** Its prompt can be run again just now. */
   @property({ type: Boolean }) measurable = false;
+  /** What has been looked up about it, and whoever looks. */
+  @property({ attribute: false, hasChanged: () => true }) findings: Findings = {};
+  @state() private lookFailed = false;
   @state() private departures: Departures | null = null;
   /** The texts that were compared. */
   private compared: readonly [string, string] = ["", ""];
@@ -96,6 +111,25 @@ export class ExchangeView extends LitElement {
 
       .lane-1 {
         --lane: var(--half);
+      }
+
+      .lane-2 {
+        --lane: var(--third);
+        margin-top: 0.75rem;
+      }
+
+      .third {
+        display: flex;
+        flex-wrap: wrap;
+        align-items: center;
+        gap: 0.25rem 0.5rem;
+      }
+
+      .third select {
+        flex: 0 1 24rem;
+        padding-block: 0.3rem;
+        font-size: 0.85rem;
+        text-overflow: ellipsis;
       }
 
       .verdict {
@@ -159,7 +193,8 @@ export class ExchangeView extends LitElement {
       </div>
       ${this.renderVerdict(exchange)}
       <hd-measurement .measurement=${this.measurement} .pack=${this.pack}></hd-measurement>
-      ${this.renderShare(exchange)}
+      <hd-draft .draft=${this.draft} .exchange=${exchange}></hd-draft>
+      ${this.renderShare(exchange)} ${this.renderLook(exchange)}
     `;
   }
 
@@ -216,7 +251,8 @@ export class ExchangeView extends LitElement {
   }
 
   private costOf({ plan, stats }: Answer): Cost | null {
-    if (this.pack === null || stats === null) return null;
+    // A conversation that an earlier page kept does not say what its plans read.
+    if (this.pack === null || stats === null || plan.weightBytesPerToken === 0) return null;
     return cost(this.pack, plan, Math.round(stats.promptTokens + stats.generatedTokens / 2));
   }
 
@@ -261,19 +297,120 @@ export class ExchangeView extends LitElement {
   }
 
   private renderMeasure() {
-    return html`<button
-      type="button"
-      ?disabled=${!this.measurable || this.replayedMs !== null}
-      @click=${() => this.dispatchEvent(new CustomEvent("measure"))}
-    >
-      ${strings.measure.start(ROUNDS)}
-    </button>`;
+    const button = (event: string, label: string) =>
+      html`<button
+        type="button"
+        ?disabled=${!this.measurable || this.replayedMs !== null}
+        @click=${() => this.dispatchEvent(new CustomEvent(event))}
+      >
+        ${label}
+      </button>`;
+    return html`${button("measure", strings.measure.start(ROUNDS))}${
+      this.mayDraft ? button("draft", strings.draft.start) : nothing
+    }`;
+  }
+
+  /** Drafts are verified where the device picks: by likelihood or a plain temperature. And nobody drafts for himself. */
+  private get mayDraft(): boolean {
+    if (this.exchange === null) return false;
+    const { answers, settings } = this.exchange;
+    const { topK, topP, minP, repetitionPenalty, temperature } = settings.sampling;
+    const plain = topK === 0 && topP === 1 && minP === 0;
+    return (
+      !isSameRun(answers[0].plan, answers[1].plan) &&
+      repetitionPenalty === 1 &&
+      (plain || temperature === 0)
+    );
   }
 
   private renderShare(exchange: Exchange) {
     const isSettled = exchange.answers.every(({ state }) => state === "done");
     if (this.sharer === null || !isSettled) return nothing;
     return html`<hd-share .sharer=${this.sharer} .exchange=${exchange}></hd-share>`;
+  }
+
+  private renderLook(exchange: Exchange) {
+    const [first, second] = exchange.answers;
+    const isRead = first.state === "done" && second.state === "done" && first.tokens.length > 0;
+    if (this.sharer === null || !isRead) return nothing;
+    const words = strings.look;
+    const ask = (what: "score" | "depths") => () => this.look({ what });
+    return html`<div class="buttons" role="group" aria-label=${words.label}>
+        <button
+          class="quiet"
+          type="button"
+          ?disabled=${!this.measurable || isSameRun(first.plan, second.plan)}
+          @click=${ask("score")}
+        >
+          ${words.score(isWhole(first.plan, this.layers))}
+        </button>
+        <button
+          class="quiet"
+          type="button"
+          ?disabled=${!this.measurable || first.plan.layers.length < 2}
+          @click=${ask("depths")}
+        >
+          ${words.depths}
+        </button>
+      </div>
+      ${this.lookFailed ? html`<p class="label" role="alert">${words.failed}</p>` : nothing}
+      ${this.renderThird(exchange)}
+      <hd-look .exchange=${exchange} .findings=${this.findings}></hd-look>`;
+  }
+
+  /** Another plan of the pack answers the same, below the two: the healed half, say. */
+  private renderThird({ answers }: Exchange) {
+    const { third } = this.findings;
+    const names = answers.map(({ plan }) => plan.name);
+    const others = (this.pack?.plans ?? []).filter(({ name }) => !names.includes(name));
+    // Healed ones first: they are what a third lane is for.
+    others.sort((a, b) => b.replaced.length - a.replaced.length);
+    const words = strings.look;
+    const ask = () => {
+      const chosen = this.renderRoot.querySelector<HTMLSelectElement>("#third")?.value;
+      const plan = others.find(({ name }) => name === chosen);
+      if (plan !== undefined) this.dispatchEvent(new LookAsked({ what: "third", plan }));
+    };
+    const choice = html`<span class="third">
+      <label class="visually-hidden" for="third">${words.thirdLabel}</label>
+      <select id="third" ?disabled=${!this.measurable}>
+        ${others.map((plan) => html`<option value=${plan.name}>${strings.lane.planOption(plan)}</option>`)}
+      </select>
+      <button class="quiet" type="button" ?disabled=${!this.measurable} @click=${ask}>
+        ${words.third}
+      </button>
+    </span>`;
+    return html`
+      ${others.length === 0 ? nothing : choice}
+      ${third === undefined ? nothing : this.renderThirdAnswer(third)}
+    `;
+  }
+
+  private renderThirdAnswer(third: Answer) {
+    // As the pack calls it: another half beside a half is not told apart by how many layers it has.
+    const { title } = third.plan;
+    return html`<hd-answer
+      class="lane-2"
+      role="group"
+      aria-label=${strings.lane.region(title)}
+      data-lane="2"
+      data-state=${third.state}
+      .answer=${third}
+      heading=${title}
+      .cost=${this.costOf(third)}
+    ></hd-answer>`;
+  }
+
+  private async look(asked: Ask): Promise<void> {
+    try {
+      // Most visits need none of it.
+      await import("./look");
+      this.lookFailed = false;
+    } catch {
+      this.lookFailed = true;
+      return;
+    }
+    this.dispatchEvent(new LookAsked(asked));
   }
 
   protected startReplay(isWanted = true): void {

@@ -12,6 +12,8 @@ export class Notice extends LitElement {
   @property({ attribute: false }) same: boolean | null = null;
   /** Plans that were asked for and that the pack lacks. */
   @property({ attribute: false }) unknownPlans: readonly string[] = [];
+  /** Plans with changed layers that the model does not have. */
+  @property({ attribute: false }) unfitPlans: readonly string[] = [];
   /** The page without what the address asks. */
   @property() home = "";
 
@@ -52,13 +54,16 @@ export class Notice extends LitElement {
   override render() {
     const { read } = this;
     const words = strings.link;
-    const unknown = this.unknownPlans;
-    const lacks = unknown.length === 0 ? nothing : html`<p>${words.unknownPlans(unknown)}</p>`;
+    const wrong = [
+      ...(this.unknownPlans.length === 0 ? [] : [words.unknownPlans(this.unknownPlans)]),
+      ...(this.unfitPlans.length === 0 ? [] : [words.unfit(this.unfitPlans)]),
+    ];
+    const lacks = wrong.map((why) => html`<p>${why}</p>`);
     switch (read.kind) {
       case "invalid":
         return html`<div class="invalid" role="status"><p>${words.ignored(read.why)}</p></div>`;
       case "plans":
-        return unknown.length === 0 ? nothing : html`<div role="status">${lacks}</div>`;
+        return wrong.length === 0 ? nothing : html`<div role="status">${lacks}</div>`;
       case "shared": {
         const { questions, settings } = read.shared;
         const said = words.settings(settings);

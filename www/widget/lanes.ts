@@ -14,6 +14,7 @@ import {
   type Change,
   type Exchange,
   type Plans,
+  type Talker,
 } from "../turns";
 import type {
   AnswerDetail,
@@ -67,6 +68,10 @@ export async function open(request: LanesRequest): Promise<Lanes> {
       request.onSpoken([stopped ? strings.speak.stopped : strings.speak.done]);
     }
   }
+  /** A post's lanes run the pack's plans as they are. */
+  const talker: Talker = {
+    turn: (plan, asked, signal) => borrowed.turn(plan.name, asked, signal),
+  };
   /** Tokens of each lane that were told already. */
   const counted: [number, number] = [0, 0];
 
@@ -88,7 +93,7 @@ export async function open(request: LanesRequest): Promise<Lanes> {
       conversation.clear();
       counted.fill(0);
       const sampling = { ...DEFAULT_SETTINGS.sampling, temperature, seed };
-      await conversation.ask(prompt, plans, { ...DEFAULT_SETTINGS, sampling, maxTokens }, borrowed);
+      await conversation.ask(prompt, plans, { ...DEFAULT_SETTINGS, sampling, maxTokens }, talker);
       const exchange = conversation.exchanges.at(-1);
       const error = exchange?.answers.map((answer) => answer.error).find((found) => found !== null);
       lost = error != null && needsReload(error.name);

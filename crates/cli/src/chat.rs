@@ -5,7 +5,7 @@ use std::io::{BufRead, IsTerminal, Write};
 use anyhow::Result;
 use clap::Args as ClapArgs;
 use halfdepth::chat::{Message, Role};
-use halfdepth::decode::{DecodeError, Finish, Turn, TurnRequest};
+use halfdepth::decode::{DecodeError, Drafts, Finish, Turn, TurnRequest};
 use pollster::block_on;
 
 use crate::model::{Loaded, ModelArgs, clock_ms};
@@ -74,6 +74,7 @@ fn answer(loaded: &mut Loaded, args: &Args, messages: &[Message]) -> Result<Stri
         max_tokens: args.max_tokens,
         stop: Vec::new(),
         ignore_end: false,
+        drafts: Drafts::None,
     };
     let mut turn = Turn::start(&mut loaded.lane, &loaded.tokenizer, request, clock_ms)?;
     let mut text = String::new();

@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::Result;
 use clap::Args as ClapArgs;
 use halfdepth::chat::{Message, Role};
-use halfdepth::decode::{LaneStats, Turn, TurnRequest};
+use halfdepth::decode::{Drafts, LaneStats, SpeculationStats, Turn, TurnRequest};
 use pollster::block_on;
 use serde::Serialize;
 
@@ -34,6 +34,12 @@ pub(crate) struct Args {
     /// End the text where this comes up; may be given several times
     #[arg(long)]
     stop: Vec<String>,
+    /// Let another plan draft: the text stays the same, and where its drafts are good it comes sooner. As --plan names plans
+    #[arg(long, value_name = "PLAN")]
+    draft: Option<String>,
+    /// Draft to the end, also where it does not pay
+    #[arg(long, requires = "draft")]
+    always_draft: bool,
     /// One JSON object on one line
     #[arg(long)]
     json: bool,
@@ -49,6 +55,7 @@ struct Report<'a> {
     layers: &'a [usize],
     device: &'a str,
     timings: Timings,
+    speculation: Option<SpeculationStats>,
 }
 
 #[derive(Serialize)]
@@ -74,7 +81,7 @@ impl Timings {
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let mut loaded = args.model.load()?;
+    let mut loaded = args.model.load_with(args.draft.as_deref())?;
     let prompt = if args.chat {
         loaded.chat_prompt(&[Message::new(Role::User, args.prompt.as_str())])?
     } else {
@@ -86,12 +93,23 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         max_tokens: args.max_tokens,
         stop: args.stop.clone(),
         ignore_end: args.ignore_eos,
+        drafts: match (&args.draft, args.always_draft) {
+            (None, _) => Drafts::None,
+            (Some(_), false) => Drafts::WhereTheyPay,
+            (Some(_), true) => Drafts::Always,
+        },
     };
     let mut turn = Turn::start(&mut loaded.lane, &loaded.tokenizer, request, clock_ms)?;
     let mut text = String::new();
     let mut stdout = std::io::stdout();
     let finish = loop {
-        let step = block_on(turn.step(&mut loaded.lane, &loaded.tokenizer))?;
+        let (lane, tokenizer) = (&mut loaded.lane, &loaded.tokenizer);
+        let step = block_on(async {
+            match &mut loaded.draft {
+                Some(draft) => turn.step_with(lane, draft, tokenizer).await,
+                None => turn.step(lane, tokenizer).await,
+            }
+        })?;
         text.push_str(&step.text);
         if !args.json {
             write!(stdout, "{}", step.text)?;
@@ -104,6 +122,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let plan = loaded.lane.plan().layers();
     if !args.json {
         writeln!(stdout)?;
+        if let Some(s) = turn.stats().speculation {
+            let end = if s.on {
+                ""
+            } else {
+                "; given up, because it did not pay"
+            };
+            eprintln!(
+                "{} of {} drafts kept in {} passes{end}",
+                s.accepted, s.drafted, s.rounds
+            );
+        }
         return Ok(());
     }
     let report = Report {
@@ -115,6 +144,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         layers: &plan.layers,
         device: &loaded.device,
         timings: Timings::new(loaded.load_ms, turn.stats()),
+        speculation: turn.stats().speculation,
     };
     writeln!(stdout, "{}", serde_json::to_string(&report)?)?;
     Ok(())

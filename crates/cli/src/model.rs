@@ -70,6 +70,8 @@ pub(crate) enum DeviceChoice {
 /// A model ready to run.
 pub(crate) struct Loaded {
     pub(crate) lane: Lane,
+    /// Drafts for the other.
+    pub(crate) draft: Option<Lane>,
     pub(crate) tokenizer: Tokenizer,
     pub(crate) template: Option<ChatTemplate>,
     pub(crate) device: String,
@@ -79,6 +81,11 @@ pub(crate) struct Loaded {
 impl ModelArgs {
     /// Opens the model and makes a lane of it.
     pub(crate) fn load(&self) -> Result<Loaded> {
+        self.load_with(None)
+    }
+
+    /// As [`ModelArgs::load`], with a second lane that runs the plan `draft`.
+    pub(crate) fn load_with(&self, draft: Option<&str>) -> Result<Loaded> {
         let begun = Instant::now();
         let (source, healed) = self.open()?;
         let (device, gpu) = self.device.open()?;
@@ -124,10 +131,18 @@ impl ModelArgs {
             variant: gpu.checked(self.variant.unwrap_or_else(|| gpu.variant()))?,
         };
         let lane = block_on(Lane::with(&model, plan, options))?;
+        let draft = match draft {
+            None => None,
+            Some(name) => {
+                let plan = plan_named(name, &source, model.config())?;
+                Some(block_on(Lane::with(&model, plan, options))?)
+            }
+        };
         let load_ms = begun.elapsed().as_secs_f64() * 1000.0;
         tracing::debug!(load_ms, device = gpu.name, "loaded");
         Ok(Loaded {
             lane,
+            draft,
             tokenizer,
             template,
             device: gpu.name,
@@ -158,18 +173,23 @@ impl ModelArgs {
         if !self.drop.is_empty() {
             return Ok(LayerPlan::without(layers, &self.drop)?.into());
         }
-        let name = self.plan.as_deref().unwrap_or("full");
-        if let Some(file) = plan_file(name, config)? {
-            return Ok(file.plan()?.into());
-        }
-        match (source, name) {
-            (Source::Pack(_, manifest), name) => Ok(manifest.plan(name)?),
-            (_, "full") => Ok(LayerPlan::full(layers)?.into()),
-            (_, "half") => Ok(LayerPlan::simple(layers, layers / 2)?.into()),
-            _ => bail!(
-                "a checkpoint has the plans `full` and `half`; name a file that `halfdepth plan` wrote, or leave layers out by number with --drop"
-            ),
-        }
+        plan_named(self.plan.as_deref().unwrap_or("full"), source, config)
+    }
+}
+
+/// A plan of the pack, or one of the two that every model has, or what a plan file says.
+fn plan_named(name: &str, source: &Source, config: &LlamaConfig) -> Result<LanePlan> {
+    let layers = config.layers;
+    if let Some(file) = plan_file(name, config)? {
+        return Ok(file.plan()?.into());
+    }
+    match (source, name) {
+        (Source::Pack(_, manifest), name) => Ok(manifest.plan(name)?),
+        (_, "full") => Ok(LayerPlan::full(layers)?.into()),
+        (_, "half") => Ok(LayerPlan::simple(layers, layers / 2)?.into()),
+        _ => bail!(
+            "a checkpoint has the plans `full` and `half`; name a file that `halfdepth plan` wrote, or leave layers out by number with --drop"
+        ),
     }
 }
 

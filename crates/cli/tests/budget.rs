@@ -3,9 +3,10 @@
 #[path = "common/process.rs"]
 mod process;
 
+use std::path::PathBuf;
 use std::process::Output;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn run(arguments: &[&str]) -> Output {
     process::run(&[&["budget"], arguments].concat())
@@ -80,5 +81,110 @@ fn mistakes_are_named_and_advised_on() {
         let message = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {message}");
         assert!(message.contains(part), "{arguments:?}: {message}");
+    }
+}
+
+/// The page reckons for itself, and its tests hold it to what is recorded here. After a change that is meant:
+/// `HALFDEPTH_RECORD=1 cargo test -p halfdepth-cli --test budget`.
+#[test]
+fn what_the_page_is_held_to_is_what_is_printed() {
+    let repository = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let folder = repository.join("tests/unit/budget");
+    let cases = std::fs::read_to_string(folder.join("cases.txt")).expect("the cases");
+    let printed: Vec<Value> = cases
+        .lines()
+        .map(|case| {
+            let output = process::halfdepth()
+                .current_dir(&repository)
+                .args(["budget", "--json"])
+                .args(case.split_whitespace())
+                .output()
+                .expect("runs");
+            let message = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{case}: {message}");
+            let printed: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+            recorded(case, &rounded(&printed))
+        })
+        .collect();
+    let recording = folder.join("recorded.jsonl");
+    if std::env::var_os("HALFDEPTH_RECORD").is_some() {
+        let lines: Vec<String> = printed.iter().map(Value::to_string).collect();
+        std::fs::write(&recording, lines.join("\n") + "\n").expect("the recording is written");
+        return;
+    }
+    let lines = std::fs::read_to_string(&recording).expect("the recording");
+    let lines: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(lines.len(), printed.len(), "cases");
+    for (line, printed) in lines.iter().zip(&printed) {
+        assert_eq!(line, printed, "{}", printed["arguments"]);
+    }
+}
+
+/// What the page shows of a reckoning: every number, without the notes, and the tables as rows.
+fn recorded(case: &str, printed: &Value) -> Value {
+    let rows = |field: &str, columns: &[&str]| -> Vec<Value> {
+        let cells = |row: &Value| -> Value {
+            let cells = columns.iter().map(|column| row.pointer(column).cloned());
+            Value::Array(cells.map(Option::unwrap_or_default).collect())
+        };
+        let table = printed[field].as_array().expect("a table");
+        table.iter().map(cells).collect()
+    };
+    let storages = rows(
+        "storages",
+        &[
+            "/name",
+            "/full/weight_bytes",
+            "/half/weight_bytes",
+            "/full/read_bytes_per_token",
+            "/half/read_bytes_per_token",
+        ],
+    );
+    let cards = rows(
+        "cards",
+        &[
+            "/name",
+            "/memory_gib",
+            "/bytes_per_second",
+            "/fits/full",
+            "/fits/half",
+            "/bound_tokens_per_second/full",
+            "/bound_tokens_per_second/half",
+        ],
+    );
+    let article = printed["article"].as_array().map(|claims| {
+        let numbers = ["claimed_full", "claimed_half", "full", "half"];
+        let claim = |claim: &Value| -> Value {
+            let numbers = numbers.map(|name| (name.to_owned(), claim[name].clone()));
+            Value::Object(numbers.into_iter().collect())
+        };
+        claims.iter().map(claim).collect::<Vec<Value>>()
+    });
+    json!({
+        "arguments": case, "name": printed["name"], "config": printed["config"], "context": printed["context"],
+        "parameters": printed["parameters"], "bytes_per_second": printed["bytes_per_second"],
+        "storage": printed["storage"], "budget": printed["budget"],
+        "storages": storages, "cards": cards, "article": article,
+    })
+}
+
+/// Floats to twelve digits: of seventeen, what serde_json reads may be off in the last, and the recording would drift.
+fn rounded(value: &Value) -> Value {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let text = format!("{:.11e}", number.as_f64().expect("a float"));
+            json!(text.parse::<f64>().expect("a float"))
+        }
+        Value::Array(list) => list.iter().map(rounded).collect(),
+        Value::Object(map) => {
+            let fields = map
+                .iter()
+                .map(|(name, value)| (name.clone(), rounded(value)));
+            Value::Object(fields.collect())
+        }
+        other => other.clone(),
     }
 }

@@ -46,6 +46,31 @@ fn generate_prints_the_reference_ids() {
 }
 
 #[test]
+fn drafts_of_another_plan_change_nothing_of_the_text() {
+    let model = shared("models/stories260K");
+    let arguments = |more: &[&'static str]| {
+        let model = model.to_str().expect("UTF-8");
+        let arguments = ["generate", model, "--prompt", "Once upon a time"];
+        let rest = [
+            "--device",
+            "cpu",
+            "--greedy",
+            "--max-tokens",
+            "40",
+            "--json",
+        ];
+        json(&[&arguments[..], &rest, more].concat())
+    };
+    let plain = arguments(&[]);
+    assert!(plain["speculation"].is_null());
+    let drafted = arguments(&["--draft", "half", "--always-draft"]);
+    assert_eq!(drafted["generated_ids"], plain["generated_ids"]);
+    let count = |field: &str| drafted["speculation"][field].as_u64().expect("a count");
+    assert!(count("accepted") <= count("drafted") && count("drafted") > 0);
+    assert_eq!(1 + count("accepted") + count("rounds"), 40);
+}
+
+#[test]
 fn the_same_seed_gives_the_same_text_and_another_seed_another() {
     let model = shared("models/halfdepth-stories-12L");
     let model = model.to_str().expect("UTF-8");

@@ -171,3 +171,47 @@ fn eval_reproduces_the_figures_of_every_plan_of_a_healed_pack() {
     ]);
     assert!(other.contains("cannot use"), "{other}");
 }
+
+/// What the model card says of the pack that ships, measured anew on the text that is at hand.
+#[test]
+fn eval_reproduces_the_figures_of_the_pack_that_ships() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/halfdepth-stories-12L");
+    let manifest = read_json(&folder.join("manifest.json"));
+    let stories = shared(TEXTS[0]);
+    let mut losses = Vec::new();
+    for plan in manifest["plans"].as_array().expect("plans") {
+        let name = plan["name"].as_str().expect("a name");
+        let arguments = [
+            "eval",
+            text(&folder),
+            "--plan",
+            name,
+            "--tasks",
+            "loss",
+            "--text",
+            text(&stories),
+        ];
+        let rest = ["--limit", "16", "--device", "cpu", "--json"];
+        let report = json(&[&arguments[..], &rest].concat());
+        let found = figure(
+            &report,
+            "loss",
+            "tinystories_val_0.8MB.txt",
+            "cross_entropy",
+        );
+        let written = plan["figures"][0]["cross_entropy"]
+            .as_f64()
+            .expect("a figure");
+        assert!((found - written).abs() < 1e-3, "{name}: {found}, {written}");
+        losses.push((name, found));
+    }
+    let loss = |name| {
+        losses
+            .iter()
+            .find(|(plan, _)| *plan == name)
+            .expect("a plan")
+            .1
+    };
+    let closed = (loss("best-half") - loss("healed")) / (loss("best-half") - loss("full"));
+    assert!(closed > 0.5, "healing closes {closed} of the gap");
+}

@@ -3,7 +3,7 @@
 use halfdepth::chat::{ChatError, Message};
 use halfdepth::decode::sampler::Sampling;
 use halfdepth::decode::trial::Trial;
-use halfdepth::decode::{Bandwidth, DecodeError, Step};
+use halfdepth::decode::{Bandwidth, DecodeError, Drafts, Step};
 use halfdepth::kernels::UnknownVariant;
 use halfdepth::model::{BuildError, Cache, LoadError};
 use halfdepth::pack::{FileInfo, Manifest, PackError, Role};
@@ -23,6 +23,25 @@ pub(crate) struct Request {
     pub(crate) stop: Vec<String>,
     #[serde(default)]
     pub(crate) ignore_end: bool,
+    pub(crate) draft: Option<Draft>,
+}
+
+/// The lane that drafts an answer.
+#[derive(Clone, Copy, Deserialize)]
+pub(crate) struct Draft {
+    pub(crate) lane: usize,
+    /// Also where it does not pay.
+    #[serde(default)]
+    always: bool,
+}
+
+impl Draft {
+    pub(crate) fn drafts(self) -> Drafts {
+        match self.always {
+            true => Drafts::Always,
+            false => Drafts::WhereTheyPay,
+        }
+    }
 }
 
 /// What the model is to read.

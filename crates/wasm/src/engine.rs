@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use halfdepth::chat::{ChatTemplate, Message};
 use halfdepth::decode::trial::Trial;
-use halfdepth::decode::{self, Device, GpuInfo, Lane, LaneOptions, Turn, TurnRequest};
+use halfdepth::decode::{self, Device, Drafts, GpuInfo, Lane, LaneOptions, Turn, TurnRequest};
 use halfdepth::kernels::Variant;
 use halfdepth::model::{Cache, Loader};
 use halfdepth::pack::Manifest;
@@ -20,7 +20,8 @@ use wasm_bindgen::{JsCast, JsValue};
 
 use crate::adapter::{self, Adapter};
 use crate::boundary::{
-    Failure, Memory, PackInfo, Prompt, ReadBandwidth, Request, Started, TimedStep, TrialReport,
+    Draft, Failure, Memory, PackInfo, Prompt, ReadBandwidth, Request, Started, TimedStep,
+    TrialReport,
 };
 
 thread_local! {
@@ -60,6 +61,19 @@ struct Place {
 pub(crate) struct AtRest {
     pub(crate) lane: Lane,
     pub(crate) turn: Option<Turn>,
+    /// The lane that drafts the turn.
+    draft: Option<usize>,
+}
+
+impl AtRest {
+    /// A lane without a turn.
+    fn idle(lane: Lane) -> Self {
+        Self {
+            lane,
+            turn: None,
+            draft: None,
+        }
+    }
 }
 
 #[wasm_bindgen]
@@ -102,7 +116,7 @@ impl Engine {
         lanes.push(Place {
             named: plan,
             bytes: lane.bytes(),
-            at_rest: Some(AtRest { lane, turn: None }),
+            at_rest: Some(AtRest::idle(lane)),
         });
         Ok(lanes.len() - 1)
     }
@@ -144,15 +158,27 @@ impl Engine {
     pub async fn step(&self, lane: usize) -> Result<JsValue, JsValue> {
         let tokenizer = self.tokenizer.get().ok_or_else(not_loaded)?;
         let mut at_work = self.take(lane)?;
-        let (stepped, cpu_ms) = match &mut at_work.turn {
-            Some(turn) => timed(turn.step(&mut at_work.lane, tokenizer)).await,
-            None => {
+        let Some(turn) = &mut at_work.turn else {
+            self.put_back(lane, at_work);
+            let reason = "no turn was started on this lane";
+            return Err(Failure::new("InvalidRequest", reason).into());
+        };
+        let (stepped, cpu_ms) = match at_work.draft.map(|draft| (draft, self.take(draft))) {
+            None => timed(turn.step(&mut at_work.lane, tokenizer)).await,
+            Some((number, Ok(mut draft))) => {
+                let done = turn.step_with(&mut at_work.lane, &mut draft.lane, tokenizer);
+                let done = timed(done).await;
+                self.put_back(number, draft);
+                done
+            }
+            Some((_, Err(error))) => {
                 self.put_back(lane, at_work);
-                return Err(
-                    Failure::new("InvalidRequest", "no turn was started on this lane").into(),
-                );
+                return Err(error.into());
             }
         };
+        if let Some(place) = self.lanes.borrow_mut().get_mut(lane) {
+            place.bytes = at_work.lane.bytes();
+        }
         self.put_back(lane, at_work);
         let step = stepped.map_err(Failure::from)?;
         to_js(&TimedStep { step, cpu_ms })
@@ -247,16 +273,30 @@ impl Engine {
         };
         let tokenizer = self.tokenizer.get().ok_or_else(not_loaded)?;
         let mut lanes = self.lanes.borrow_mut();
-        let AtRest { lane, turn } = at_rest(&mut lanes, lane)?;
+        if let Some(Draft { lane: draft, .. }) = request.draft {
+            if draft == lane {
+                let reason = "a lane cannot draft its own answer; name another";
+                return Err(Failure::new("InvalidRequest", reason));
+            }
+            if !self
+                .loader()?
+                .holds(at_rest(&mut lanes, draft)?.lane.plan())
+            {
+                return Err(not_loaded());
+            }
+        }
+        let AtRest { lane, turn, draft } = at_rest(&mut lanes, lane)?;
         if !self.loader()?.holds(lane.plan()) {
             return Err(not_loaded());
         }
+        *draft = request.draft.map(|draft| draft.lane);
         let request = TurnRequest {
             prompt,
             sampling: request.sampling,
             max_tokens: request.max_tokens,
             stop: request.stop,
             ignore_end: request.ignore_end,
+            drafts: request.draft.map_or(Drafts::None, Draft::drafts),
         };
         let started = Turn::start(lane, tokenizer, request, now_ms)?;
         let stats = started.stats();
@@ -310,7 +350,7 @@ impl Engine {
             if let Some(place) = self.lanes.borrow_mut().get_mut(number) {
                 place.bytes = lane.bytes();
             }
-            self.put_back(number, AtRest { lane, turn: None });
+            self.put_back(number, AtRest::idle(lane));
         }
         done
     }

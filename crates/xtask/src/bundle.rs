@@ -1,4 +1,4 @@
-//! Vite's part and the embedded model. In: index.html, embed.html, www/, models/. Out: the folder a host serves.
+//! Vite's part and the embedded model. In: index.html, budget.html, embed.html, www/, models/. Out: the folder a host serves.
 
 use crate::npm;
 use crate::process::run;
@@ -10,8 +10,9 @@ use std::path::Path;
 /// The model that answers when the address names none.
 const MODEL: &str = "models/halfdepth-stories-12L";
 /// What Vite reads, besides what package-lock.json brings.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     "index.html",
+    "budget.html",
     "embed.html",
     "www",
     "vite.config.ts",

@@ -1,0 +1,281 @@
+// What is looked up about a settled exchange on demand: how far the second lane agrees with the first one's answer, token by token,
+// and what the first would have said at every depth. Loaded when it is first asked for.
+import { css, html, LitElement, nothing } from "lit";
+import { customElement, property, state } from "lit/decorators.js";
+import { decidedAfter, loudness, type Agreement, type Depths } from "../agreement";
+import * as format from "../format";
+import { strings } from "../strings";
+import type { Exchange } from "../turns";
+import type { Findings, Looked } from "./looking";
+import { shared } from "./shared";
+
+@customElement("hd-look")
+export class Look extends LitElement {
+  @property({ attribute: false }) exchange: Exchange | null = null;
+  @property({ attribute: false, hasChanged: () => true }) findings: Findings = {};
+  /** The token that is looked at; arrows move it. */
+  @state() private at = 0;
+
+  static override styles = [
+    shared,
+    css`
+      :host {
+        display: grid;
+        gap: 0.6rem;
+        margin-top: 0.75rem;
+        font-size: 0.9rem;
+      }
+
+      p {
+        text-wrap: pretty;
+      }
+
+      .fine {
+        color: var(--muted);
+        font-size: 0.8rem;
+      }
+
+      .tokens {
+        display: flex;
+        flex-wrap: wrap;
+        align-items: flex-start;
+        padding: 0.6rem 0.8rem;
+        border: 1px solid var(--line);
+        border-radius: var(--radius);
+        background: var(--surface);
+        font: 1rem/1.7 var(--serif);
+        overflow-wrap: anywhere;
+      }
+
+      .tokens button {
+        min-height: 0;
+        padding: 0 0 1px;
+        border: 0;
+        border-bottom: 0 solid color-mix(in srgb, var(--half) 75%, transparent);
+        border-radius: 2px;
+        background: none;
+        white-space: pre-wrap;
+      }
+
+      .tokens button:hover:not(:disabled) {
+        border-color: color-mix(in srgb, var(--half) 75%, transparent);
+        color: var(--half);
+      }
+
+      .tokens .loud-1 {
+        border-bottom-width: 1px;
+      }
+
+      .tokens .loud-2 {
+        border-bottom-width: 3px;
+      }
+
+      .tokens .loud-3 {
+        border-bottom-width: 5px;
+      }
+
+      .tokens .loud-4 {
+        border-bottom-width: 8px;
+      }
+
+      .tokens .differs {
+        background: var(--mark);
+      }
+
+      .tokens [aria-pressed="true"] {
+        outline: 2px solid var(--ink);
+        outline-offset: 1px;
+      }
+
+      .scroll {
+        overflow-x: auto;
+      }
+
+      table {
+        width: 100%;
+        border-collapse: collapse;
+        font-size: 0.85rem;
+        font-variant-numeric: tabular-nums;
+      }
+
+      caption {
+        padding-bottom: 0.3rem;
+        color: var(--muted);
+        text-align: left;
+      }
+
+      th,
+      td {
+        padding: 0.15rem 0.5rem;
+        border-top: 1px solid var(--line);
+        text-align: left;
+        font-weight: 400;
+      }
+
+      thead th {
+        font-weight: 600;
+      }
+
+      td.said {
+        font-family: var(--serif);
+        white-space: pre-wrap;
+      }
+
+      tr.final td.said {
+        background: var(--mark);
+      }
+    `,
+  ];
+
+  override render() {
+    const { agreement, depths } = this.findings;
+    return html`
+      ${agreement === undefined ? nothing : renderLooked(agreement, strings.look.scoring)}
+      ${agreement?.kind === "done" ? renderAgreement(agreement.value) : nothing}
+      ${depths === undefined ? nothing : renderLooked(depths, strings.look.readingDepths)}
+      ${this.renderTokens()}
+    `;
+  }
+
+  private renderTokens() {
+    const { agreement, depths } = this.findings;
+    const scored = agreement?.kind === "done" ? agreement.value : null;
+    const read = depths?.kind === "done" ? depths.value : null;
+    const tokens = scored?.tokens ?? read?.tokens ?? [];
+    const at = Math.min(this.at, tokens.length - 1);
+    const token = tokens[at];
+    if (token === undefined) return nothing;
+    const words = strings.look;
+    const decided = read === null ? [] : decidedAfter(read.rows);
+    const layers = (read?.rows.length ?? 0) + 1;
+    const look = (index: number) => {
+      if (scored === null) return `loud-${Math.floor((4 * (decided[index] ?? 0)) / layers)}`;
+      const { kl = 0, agrees = true } = scored.tokens[index] ?? {};
+      return `loud-${loudness(kl)} ${agrees ? "" : "differs"}`;
+    };
+    const tell = (index: number) => {
+      const { text = "", expected = "", found = "", kl = 0 } = tokens[index] ?? {};
+      if (scored === null) return words.decided(text, decided[index] ?? 0, layers);
+      return words.token(text, expected, found, kl);
+    };
+    // Tokens are set as text: the layout of a template's own lines must not show between their spaces.
+    return html`
+      <div
+        class="tokens"
+        role="toolbar"
+        aria-label=${words.tokens}
+        @keydown=${(event: KeyboardEvent) => {
+          this.move(event, tokens.length);
+        }}
+      >
+        ${tokens.map(
+          ({ text, ids }, index) =>
+            html`<button
+              type="button"
+              class=${look(index)}
+              title=${tell(index)}
+              data-ids=${ids.join(" ")}
+              tabindex=${index === at ? 0 : -1}
+              aria-pressed=${index === at}
+              @click=${() => (this.at = index)}
+              .textContent=${shownToken(text)}
+            ></button>`,
+        )}
+      </div>
+      <p class="fine">${scored === null ? words.depthLegend : words.legend}</p>
+      <p role="status">
+        ${words.place(at, tokens.length)} ${tell(at)}
+        ${scored !== null && read !== null ? words.decided("", decided[at] ?? 0, layers) : nothing}
+      </p>
+      ${read === null ? nothing : renderDepths(read, at)}
+    `;
+  }
+
+  private move(event: KeyboardEvent, count: number): void {
+    const to = { ArrowLeft: this.at - 1, ArrowRight: this.at + 1, Home: 0, End: count - 1 }[
+      event.key
+    ];
+    if (to === undefined) return;
+    event.preventDefault();
+    this.at = Math.max(0, Math.min(count - 1, to));
+    void this.updateComplete.then(() => {
+      this.renderRoot.querySelector<HTMLElement>("[tabindex='0']")?.focus();
+    });
+  }
+}
+
+function renderLooked(looked: Looked<unknown>, running: (done: number, of: number) => string) {
+  const words = strings.look;
+  switch (looked.kind) {
+    case "running":
+      return html`<p role="status">${running(looked.done, looked.of)}</p>`;
+    case "stopped":
+      return html`<p role="status">${words.stopped}</p>`;
+    case "failed":
+      return html`<p role="status">${looked.why}</p>`;
+    case "done":
+      return nothing;
+  }
+}
+
+function renderAgreement({ tokens, agreed, meanKl, first }: Agreement) {
+  const words = strings.look;
+  const where = first === null ? undefined : tokens[first];
+  return html`<p role="status" data-agreed=${agreed} data-tokens=${tokens.length} data-kl=${meanKl}>
+    ${words.agreement(agreed, tokens.length, meanKl)}
+    ${
+      first === null || where === undefined
+        ? nothing
+        : words.firstDisagreement(first + 1, where.expected, where.found)
+    }
+  </p>`;
+}
+
+function renderDepths({ rows, said }: Depths, token: number) {
+  const words = strings.look;
+  const final = said[token] ?? "";
+  const all = [
+    ...rows
+      .map((each) => each[token])
+      .map((each) => ({
+        ...{ says: each?.found.text ?? "", agrees: each?.agrees ?? false, kl: each?.kl ?? 0 },
+      })),
+    { says: final, agrees: true, kl: 0 },
+  ];
+  return html`<div class="scroll" tabindex="0" role="region" aria-label=${words.depthTable}>
+    <table>
+      <caption>
+        ${words.depthCaption}
+      </caption>
+      <thead>
+        <tr>
+          <th scope="col">${words.after}</th>
+          <th scope="col">${words.says}</th>
+          <th scope="col">${words.klColumn}</th>
+        </tr>
+      </thead>
+      <tbody>
+        ${all.map(
+          ({ says, agrees, kl }, depth) =>
+            html`<tr class=${agrees ? "final" : ""}>
+              <th scope="row">${depth + 1}</th>
+              <td class="said" .textContent=${shownToken(says)}></td>
+              <td>${format.nats(kl)}</td>
+            </tr>`,
+        )}
+      </tbody>
+    </table>
+  </div>`;
+}
+
+/** A token of nothing that shows still has to be seen. */
+function shownToken(text: string): string {
+  if (text.trim() === "") return text.replaceAll("\n", "⏎").replaceAll(" ", "␣") || "·";
+  return text.replaceAll("\n", "⏎");
+}
+
+declare global {
+  interface HTMLElementTagNameMap {
+    "hd-look": Look;
+  }
+}
