@@ -25,6 +25,7 @@ import type {
   Shown,
   ShownLane,
 } from "./shown";
+import { words } from "./words";
 
 export async function open(request: LanesRequest): Promise<Lanes> {
   const { manifestUrl, signal, plans: asked } = request;
@@ -136,9 +137,13 @@ function shownOf(exchange: Exchange, layers: number): Shown {
   const { answers, question } = exchange;
   const said = [answers[0].text, answers[1].text] as const;
   const comparison = compare(exchange);
+  const found = parting(exchange, said);
   const verdict = [
     comparison === null ? null : strings.comparison(comparison),
-    comparison === null ? null : tellParting(parting(exchange, said), exchange, said, layers),
+    comparison === null || found === null
+      ? null
+      : // Named, not counted: nothing is underlined here.
+        tellParting({ ...found, departed: 0 }, exchange, said, layers),
   ].filter((sentence) => sentence !== null);
   return {
     question,
@@ -159,8 +164,14 @@ function laneOf(answer: Answer): ShownLane {
     pieces,
     tokensPerSecond: speed > 0 ? speed : null,
     state: state === "running" ? running : state,
-    note: error?.message ?? strings.finish(answer),
+    note: error?.message ?? noteOf(answer),
   };
+}
+
+function noteOf(answer: Answer): string | null {
+  // The page's words name its settings, which a post does not have.
+  if (answer.finish === "max-tokens") return words.cut(answer.tokens.length);
+  return strings.finish(answer);
 }
 
 /** Answers that are markdown are shown as such once they are whole. */

@@ -21,6 +21,7 @@ export const words = {
   speed: (rate: string) => `${rate} tokens/s`,
   ratio: (kept: number, layers: number, ratio: number) =>
     `${kept * 2 === layers ? "Half the layers" : `${kept} of ${layers} layers`}: ${ratio.toFixed(ratio < 0.95 ? 2 : 1)}× as fast there.`,
+  cut: (tokens: number) => `Cut after ${tokens} tokens.`,
   replay: "Replay",
   endReplay: "End replay",
   load: (size: string) => `Ask here: loads up to ${size}`,
