@@ -21,8 +21,9 @@ const test = base.extend<{ site: Site; dist: string }>({
   dist: async ({ baseURL }, use) => {
     await use(baseURL ?? "");
   },
-  site: async ({ dist }, use) => {
-    const site = await serveSite({ dist, pages: pages(dist) });
+  site: async ({ dist, request }, use) => {
+    const hashes = (await (await request.get(`${dist}sri.json`)).json()) as Record<string, string>;
+    const site = await serveSite({ dist, pages: pages(dist, hashes["halfdepth.js"] ?? "") });
     await use(site);
     site.close();
   },
@@ -30,26 +31,31 @@ const test = base.extend<{ site: Site; dist: string }>({
 
 test.describe.configure({ timeout: 3 * LOADED_MS });
 
-function post(dist: string, attributes: string, inside = ""): string {
+function post(dist: string, integrity: string, attributes: string, inside = ""): string {
   return `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>A post</title>
     <meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">
     <link rel="stylesheet" href="/examples/post.css">
-    <script type="module" src="${dist}halfdepth.js" crossorigin></script></head>
+    <script type="module" src="${dist}halfdepth.js" integrity="${integrity}" crossorigin="anonymous"></script></head>
     <body><main><h1>A post</h1><half-depth ${attributes}>${inside}</half-depth></main></body></html>`;
 }
 
-function pages(dist: string): Record<string, SitePage> {
+function pages(dist: string, integrity: string): Record<string, SitePage> {
   const { origin } = new URL(dist);
   const model = `model="${dist}${PACK}"`;
   const recorded = `recorded="${dist}recorded.json"`;
   const prompt = `prompt="Tell me a story about Lily and a dog."`;
   return {
     "post.html": {
-      html: post(dist, `${model} ${recorded} ${prompt} max-tokens="16"`, "<p>As text.</p>"),
+      html: post(
+        dist,
+        integrity,
+        `${model} ${recorded} ${prompt} max-tokens="16"`,
+        "<p>As text.</p>",
+      ),
       headers: { "content-security-policy": policy(origin) },
     },
-    "bare.html": { html: post(dist, `${model} ${prompt}`, "<p>As text.</p>") },
-    "nothing.html": { html: post(dist, "", "<p>As text.</p>") },
+    "bare.html": { html: post(dist, integrity, `${model} ${prompt}`, "<p>As text.</p>") },
+    "nothing.html": { html: post(dist, integrity, "", "<p>As text.</p>") },
     "frame.html": {
       html: `<!doctype html><title>A frame</title><iframe width="600" height="800" title="frame"></iframe>`,
     },
