@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { expect, test, type Page } from "@playwright/test";
 import type { Report } from "../../www/report";
 import { strings } from "../../www/strings";
+import { idle } from "./page";
 
 const folder = `${process.env.HALFDEPTH_TEST_FILES ?? "target/tmp"}/browser-goldens`;
 const program = process.env.HALFDEPTH_BIN ?? "target/debug/halfdepth";
@@ -103,10 +104,6 @@ function firstDifference(
     if (tokens[step] !== id) return step;
   }
   return null;
-}
-
-async function idle(page: Page): Promise<void> {
-  await expect(page.locator("html")).toHaveAttribute("data-phase", "idle", { timeout: 300_000 });
 }
 
 async function setLongest(page: Page): Promise<void> {

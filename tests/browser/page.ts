@@ -27,7 +27,16 @@ export function phase(page: Page, name: string | RegExp) {
 }
 
 export async function idle(page: Page): Promise<void> {
-  await phase(page, "idle").toHaveAttribute("data-phase", "idle", { timeout: LOADED_MS });
+  await phase(page, "idle").toHaveAttribute("data-phase", /^(idle|failed)$/, {
+    timeout: LOADED_MS,
+  });
+  await failedNot(page);
+}
+
+/** A page that has failed says why: sooner, and more, than one that is waited for in vain. */
+async function failedNot(page: Page): Promise<void> {
+  const alerts = await page.getByRole("alert").allInnerTexts();
+  await expect(page.locator("html"), alerts.join(" ")).toHaveAttribute("data-phase", "idle");
 }
 
 export async function open(page: Page, address = ""): Promise<void> {
