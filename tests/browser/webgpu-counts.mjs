@@ -6,6 +6,8 @@ export const chromiumFlags = [
   "--headless=new",
   "--no-sandbox",
   "--enable-unsafe-webgpu",
+  // A GPU in software on busy cores is slow, not hung; the watchdog would take its devices away.
+  "--disable-gpu-watchdog",
   "--disable-background-networking",
   "--no-first-run",
 ];
