@@ -83,8 +83,8 @@ test("the page shows whose words they were, and that nothing changed", async ({ 
   await expect(shown.locator("[data-alike]")).toHaveText(
     strings.draft.same({ alike: Number(tokens), of: Number(tokens) }),
   );
-  const text = (await shown.locator(".text").textContent()) ?? "";
-  expect(text.trim()).toBe(lanes[0]?.text.trim());
+  const text = (await shown.locator(".words").textContent()) ?? "";
+  expect(text).toBe(lanes[0]?.text);
   const figure = shown.locator("[data-accepted]");
   const accepted = Number(await figure.getAttribute("data-accepted"));
   const marked = await shown.locator("mark").allTextContents();

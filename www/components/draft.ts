@@ -1,7 +1,7 @@
 // An answer that the second lane drafted for the first: which words were its own, and whether it was worth it.
 import { css, html, LitElement, nothing } from "lit";
 import { customElement, property } from "lit/decorators.js";
-import { cut, gain, same, type Draft, type Drafted } from "../draft";
+import { cut, gain, same, type Draft, type Drafted, type DraftPiece } from "../draft";
 import type { SpeculationStats } from "../engine";
 import * as format from "../format";
 import { strings } from "../strings";
@@ -36,6 +36,10 @@ export class DraftView extends LitElement {
         margin: 0.5rem 0;
         overflow-wrap: anywhere;
         font: 1.08rem/1.6 var(--serif);
+      }
+
+      /* A span: the layout of the template's own lines must not show. */
+      .words {
         white-space: pre-wrap;
       }
 
@@ -65,11 +69,8 @@ export class DraftView extends LitElement {
     if (draft.kind === "failed") return html`<p class="say" role="status">${draft.why}</p>`;
     return html`<section aria-label=${words.title} data-draft=${draft.kind}>
       <h3>${words.title}</h3>
-      <p class="text" dir="auto">
-        ${draft.pieces.map((piece) => {
-          const [drafted, own] = cut(piece);
-          return html`${drafted === "" ? nothing : html`<mark>${drafted}</mark>`}${own}`;
-        })}
+      <p class="text">
+        <span class="words" dir="auto">${draft.pieces.map(renderPiece)}</span>
       </p>
       ${draft.speculation === null ? nothing : this.renderFigures(draft, draft.speculation)}
     </section>`;
@@ -101,6 +102,11 @@ export class DraftView extends LitElement {
       <p class="say" role="status">${draft.kind === "stopped" ? words.stopped : nothing}</p>
       <p class="say">${words.how}</p>`;
   }
+}
+
+function renderPiece(piece: DraftPiece) {
+  const [drafted, own] = cut(piece);
+  return html`${drafted === "" ? nothing : html`<mark>${drafted}</mark>`}${own}`;
 }
 
 declare global {
