@@ -19,7 +19,6 @@ export interface Drafted {
   pieces: DraftPiece[];
   tokens: number[];
   speculation: SpeculationStats | null;
-  tokensPerSecond: number;
 }
 
 export type Draft = Drafted | { kind: "failed"; why: string };
@@ -44,7 +43,6 @@ export function takeDraft(drafted: Drafted, event: TurnEvent): void {
   }
   drafted.tokens.push(...tokens);
   drafted.speculation = stats.speculation ?? null;
-  drafted.tokensPerSecond = stats.decodeTokensPerSecond;
 }
 
 /** Of a piece, the text that was drafted and the rest: a piece is whole characters, so where it holds tokens of both kinds it is cut

@@ -3,7 +3,7 @@ import { cut, gain, same, takeDraft, type Drafted } from "../../www/draft";
 import { answerOf, FULL, STATS } from "./exchanges";
 
 function blank(): Drafted {
-  return { kind: "running", pieces: [], tokens: [], speculation: null, tokensPerSecond: 0 };
+  return { kind: "running", pieces: [], tokens: [], speculation: null };
 }
 
 const SPECULATION = {

@@ -26,7 +26,6 @@ import {
 import "./about";
 import { type Ask, type Asked } from "./ask";
 import "./ask";
-import { Drafting } from "./drafting";
 import type { LookAsked } from "./exchange";
 import "./exchange";
 import "./lane-head";
@@ -80,7 +79,6 @@ export class App extends LitElement {
   /** The browser refused to keep the conversation. */
   @state() private unkept = false;
   private readonly measuring = new Measuring(this);
-  private readonly drafting = new Drafting(this);
   private readonly looking = new Looking(this);
   /** Of the text that was scanned last; see `Depth`. */
   @state() private bestBlocks: readonly number[] | null = null;
@@ -114,7 +112,6 @@ export class App extends LitElement {
     this.loading?.abort();
     this.conversation.stop();
     this.measuring.stop();
-    this.drafting.stop();
     this.looking.stop();
     this.session?.close();
   }
@@ -210,8 +207,6 @@ export class App extends LitElement {
             layers=${layers}
             .pack=${this.opened?.pack ?? null}
             .measurement=${this.measuring.of(exchange)}
-            .draft=${this.drafting.of(exchange)}
-            @draft=${() => this.draft(exchange)}
             .bytesPerSecond=${this.measuring.bytesPerSecond}
             ?measurable=${this.session !== null && !this.occupied}
             @measure=${() => this.measure(exchange)}
@@ -278,7 +273,6 @@ export class App extends LitElement {
         @stop=${() => {
           this.conversation.stop();
           this.measuring.stop();
-          this.drafting.stop();
           this.looking.stop();
         }}
         @regenerate=${this.regenerate}
@@ -305,7 +299,6 @@ export class App extends LitElement {
   private phase(): string {
     if (this.load.kind !== "ready") return this.load.kind;
     if (this.measuring.isRunning) return "measuring";
-    if (this.drafting.isRunning) return "drafting";
     if (this.looking.isRunning) return "looking";
     const busy = LANES.filter((lane) => this.busy(lane));
     if (busy.length === 2) return "both";
@@ -314,8 +307,7 @@ export class App extends LitElement {
 
   /** The lanes answer, draft or are measured. */
   private get occupied(): boolean {
-    const { conversation, measuring, drafting, looking } = this;
-    return conversation.running || measuring.isRunning || drafting.isRunning || looking.isRunning;
+    return this.conversation.running || this.measuring.isRunning || this.looking.isRunning;
   }
 
   private busy(lane: LaneIndex): boolean {
@@ -449,13 +441,6 @@ export class App extends LitElement {
     if (session === null || this.occupied) return;
     const before = this.upTo(exchange).slice(0, -1);
     this.watchForLoss(await this.measuring.run(session, exchange, before));
-  }
-
-  private async draft(exchange: Exchange): Promise<void> {
-    const { session } = this;
-    if (session === null || this.occupied) return;
-    const before = this.upTo(exchange).slice(0, -1);
-    this.watchForLoss(await this.drafting.run(session, exchange, before));
   }
 
   private async look(exchange: Exchange, ask: LookAsked["detail"]): Promise<void> {

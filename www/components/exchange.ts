@@ -17,7 +17,6 @@ import {
   type Exchange,
   type LaneIndex,
 } from "../turns";
-import type { Draft } from "../draft";
 import "./answer";
 import "./draft";
 import type { Ask, Findings } from "./looking";
@@ -45,7 +44,6 @@ export class ExchangeView extends LitElement {
   @property({ attribute: false }) measurement: Measurement | null = null;
   /** What the device reads at the best; null while nobody has measured it. */
   @property({ attribute: false }) bytesPerSecond: number | null = null;
-  @property({ attribute: false }) draft: Draft | null = null;
   /** Its prompt can be run again just now. */
   @property({ type: Boolean }) measurable = false;
   /** What has been looked up about it, and whoever looks. */
@@ -193,7 +191,7 @@ export class ExchangeView extends LitElement {
       </div>
       ${this.renderVerdict(exchange)}
       <hd-measurement .measurement=${this.measurement} .pack=${this.pack}></hd-measurement>
-      <hd-draft .draft=${this.draft} .exchange=${exchange}></hd-draft>
+      <hd-draft .draft=${this.findings.draft ?? null} .exchange=${exchange}></hd-draft>
       ${this.renderShare(exchange)} ${this.renderLook(exchange)}
     `;
   }
@@ -297,16 +295,18 @@ export class ExchangeView extends LitElement {
   }
 
   private renderMeasure() {
-    const button = (event: string, label: string) =>
+    const button = (event: () => Event, label: string) =>
       html`<button
         type="button"
         ?disabled=${!this.measurable || this.replayedMs !== null}
-        @click=${() => this.dispatchEvent(new CustomEvent(event))}
+        @click=${() => this.dispatchEvent(event())}
       >
         ${label}
       </button>`;
-    return html`${button("measure", strings.measure.start(ROUNDS))}${
-      this.mayDraft ? button("draft", strings.draft.start) : nothing
+    const measure = () => new CustomEvent("measure");
+    const draft = () => new LookAsked({ what: "draft" });
+    return html`${button(measure, strings.measure.start(ROUNDS))}${
+      this.mayDraft ? button(draft, strings.draft.start) : nothing
     }`;
   }
 

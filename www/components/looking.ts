@@ -2,6 +2,7 @@
 // while nobody is answered.
 import type { ReactiveControllerHost } from "lit";
 import { agreement, depthsOf, type Agreement, type Depths } from "../agreement";
+import { takeDraft, type Draft, type Drafted } from "../draft";
 import type { Compared, PlanInfo } from "../engine";
 import { toErrorShape, type ErrorShape } from "../protocol";
 import type { Session } from "../session";
@@ -21,10 +22,13 @@ interface Values {
 export type Findings = { [K in keyof Values]?: Looked<Values[K]> } & {
   /** Another plan's answer to the same question; grows while it is written. */
   third?: Answer;
+  /** The first lane's answer, drafted by the second. */
+  draft?: Draft;
 };
 
 /** What may be asked of a settled exchange. */
-export type Ask = { what: "score" } | { what: "depths" } | { what: "third"; plan: PlanInfo };
+export type Ask =
+  { what: "score" } | { what: "depths" } | { what: "draft" } | { what: "third"; plan: PlanInfo };
 
 export class Looking {
   private readonly findings = new WeakMap<Exchange, Findings>();
@@ -68,6 +72,8 @@ export class Looking {
         return this.score(session, exchange, before);
       case "depths":
         return this.readDepths(session, exchange, before);
+      case "draft":
+        return this.letDraft(session, exchange, before);
       case "third":
         return this.askThird(session, exchange, before, ask.plan);
     }
@@ -125,6 +131,37 @@ export class Looking {
       } finally {
         third.state = "done";
         third.finish ??= "stopped";
+      }
+    });
+  }
+
+  /** The first lane's answer once more, drafted by the second. */
+  private letDraft(
+    session: Session,
+    exchange: Exchange,
+    before: readonly Exchange[],
+  ): Promise<ErrorShape | null> {
+    const drafted: Drafted = { kind: "running", pieces: [], tokens: [], speculation: null };
+    const show = (draft: Draft) => {
+      this.findings.set(exchange, { ...this.of(exchange), draft });
+      this.host.requestUpdate();
+    };
+    show(drafted);
+    return this.run(async (signal) => {
+      try {
+        const [first, second] = exchange.answers;
+        const request = requestOf(before, exchange, 0);
+        for await (const event of session.drafted(first.plan, second.plan, request, signal)) {
+          takeDraft(drafted, event);
+          show({ ...drafted });
+        }
+        show({ ...drafted, kind: "done" });
+      } catch (thrown) {
+        const { name, message } = toErrorShape(thrown);
+        show(
+          name === "Aborted" ? { ...drafted, kind: "stopped" } : { kind: "failed", why: message },
+        );
+        throw thrown;
       }
     });
   }
