@@ -148,6 +148,11 @@ impl Lane {
         self.machine.bytes()
     }
 
+    /// How many tokens the cache and `tokens` begin with alike.
+    pub(super) fn shared_with(&self, tokens: &[u32]) -> usize {
+        alike(&self.cached, tokens)
+    }
+
     /// Forgets every token after the first `len`.
     pub fn truncate(&mut self, len: usize) {
         self.cached.truncate(len);
@@ -357,8 +362,7 @@ impl Lane {
         self.check(&tokens)?;
         self.unpick();
         let picks = self.machine.verify(&tokens, self.cached.len()).await?;
-        let accepted = (drafts.iter().zip(&picks)).take_while(|(draft, pick)| draft == pick);
-        let accepted = accepted.count();
+        let accepted = alike(drafts, &picks);
         self.cached.extend_from_slice(&tokens[..=accepted]);
         self.go_on_with(picks[accepted]);
         Ok((accepted, picks[accepted]))
@@ -369,8 +373,7 @@ impl Lane {
     /// # Errors
     /// The context is full, or the device failed.
     pub(super) fn follow(&mut self, tokens: &[u32], next: u32) -> Result<(), DecodeError> {
-        let shared = self.cached.iter().zip(tokens);
-        let shared = shared.take_while(|(a, b)| a == b).count();
+        let shared = self.shared_with(tokens);
         self.truncate(shared);
         let missing = &tokens[shared..];
         self.room_for(missing.len() + 1)?;
@@ -470,6 +473,10 @@ impl Lane {
         }
         Ok(())
     }
+}
+
+fn alike(a: &[u32], b: &[u32]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 /// Refuses a plan that the model does not have, or whose cache no device should be asked for.

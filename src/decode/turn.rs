@@ -142,12 +142,7 @@ impl Turn {
             let reason = "drafts are verified on the device, which picks the likeliest token or draws at a temperature; leave top-k, top-p, min-p and the repetition penalty off".to_string();
             return Err(DecodeError::Request { reason });
         }
-        let shared = lane
-            .cached()
-            .iter()
-            .zip(&request.prompt)
-            .take_while(|(a, b)| a == b)
-            .count();
+        let shared = lane.shared_with(&request.prompt);
         // At least one token runs, or there would be no logits.
         let reused_tokens = shared.min(prompt_tokens - 1);
         lane.truncate(reused_tokens);

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::Result;
 use halfdepth::decode::trial::Trial;
 use halfdepth::decode::{
-    Device, Drafts, GpuInfo, Lane, LaneOptions, LaneStats, Turn, TurnRequest, read_bandwidth,
+    Device, GpuInfo, Lane, LaneOptions, LaneStats, Turn, TurnRequest, read_bandwidth,
 };
 use halfdepth::kernels::Variant;
 use halfdepth::pack::Manifest;
@@ -193,7 +193,6 @@ impl<'m> Bench<'m> {
             prompt,
             max_tokens,
             ignore_end: true,
-            drafts: Drafts::None,
             ..TurnRequest::default()
         };
         let mut turn = Turn::start(lane, &self.tokenizer, request, clock_ms)?;
