@@ -14,6 +14,7 @@ import {
   type CompareRequest,
   type FromWorker,
   type LaneAdded,
+  type LensRequest,
   type LoadStage,
   type Method,
   type Methods,
@@ -107,8 +108,8 @@ export class Client {
     return this.call("angles", { lane, ids }, signal, idle);
   }
 
-  lens(lane: number, ids: number[], top: number, signal?: AbortSignal): Promise<DepthReading[]> {
-    return this.call("lens", { lane, ids, top }, signal, idle);
+  lens(request: LensRequest, signal?: AbortSignal): Promise<DepthReading[]> {
+    return this.call("lens", request, signal, idle);
   }
 
   /** Ends when the answer ends; leaving the loop early, or the signal, stops the engine after its current step. */

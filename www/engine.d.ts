@@ -139,7 +139,7 @@ export interface SamplesRequest {
 export interface DepthReading {
   top: { id: number; text: string; probability: number }[];
   probability: number /* of the token that the whole plan chooses */;
-  rank: number /* of that token: 0 where this depth chooses it too */;
+  rank: number /* of that token: 1 where this depth chooses it too */;
   kl: number /* nats, from the whole plan */;
 }
 export interface Memory {
@@ -195,8 +195,13 @@ export class Engine {
   samples(ids: Uint32Array, request: SamplesRequest): number[][];
   /** Angular distances, in units of pi, over every block of n layers: row n - 1 over the block's first layer. */
   angles(lane: number, ids: Uint32Array): Promise<number[][]>;
-  /** What the lane would say after these tokens: before its first layer, and after each. */
-  lens(lane: number, ids: Uint32Array, top: number): Promise<DepthReading[]>;
+  /** What the lane would say after a prompt and the beginning of an answer: before its first layer, and after each. */
+  lens(
+    lane: number,
+    prompt: PromptRequest,
+    answer: Uint32Array,
+    top: number,
+  ): Promise<DepthReading[]>;
   memory(): Memory;
   /** How fast the device reads this many bytes, or as many as it can bind at once. Takes about two seconds. */
   readBandwidth(bytes: number): Promise<ReadBandwidth>;

@@ -152,19 +152,25 @@ const SETTINGS = v.object({
   together: v.boolean(),
 });
 
-const lane = v.picklist([0, 1]);
+const lane = v.picklist([0, 1, 2]);
 
 const KEPT = v.object({
   version: v.literal(VERSION),
   layers: v.pipe(index, v.minValue(1)),
   exchanges: v.array(
-    v.object({
-      question: v.string(),
-      order: v.tuple([lane, lane]),
-      together: v.boolean(),
-      seed: index,
-      settings: SETTINGS,
-      answers: v.tuple([ANSWER, ANSWER]),
-    }),
+    v.pipe(
+      v.object({
+        question: v.string(),
+        order: v.array(lane),
+        together: v.boolean(),
+        seed: index,
+        settings: SETTINGS,
+        answers: v.union([
+          v.strictTuple([ANSWER, ANSWER]),
+          v.strictTuple([ANSWER, ANSWER, ANSWER]),
+        ]),
+      }),
+      v.check(({ order, answers }) => [...order].sort().join() === [...answers.keys()].join()),
+    ),
   ),
 });

@@ -125,8 +125,8 @@ export function host(
         case "angles":
           return engine.angles(call.params.lane, Uint32Array.from(call.params.ids));
         case "lens": {
-          const { lane, ids, top } = call.params;
-          return engine.lens(lane, Uint32Array.from(ids), top);
+          const { lane, prompt, answer, top } = call.params;
+          return engine.lens(lane, prompt, Uint32Array.from(answer), top);
         }
       }
     });

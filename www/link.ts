@@ -15,7 +15,7 @@ const WRITTEN_MAX = 2000;
 /** Far beyond what is written, far below what would slow the page. */
 const READ_MAX = 8000;
 const QUESTIONS_MAX = 16;
-const PLANS_MAX = 2;
+const PLANS_MAX = 3;
 const STOP_MAX = 8;
 
 const NUMBER_KEYS = {
@@ -184,7 +184,7 @@ function readFields(fields: URLSearchParams): Omit<Shared, keyof AskedPlans> {
   const stop = fields.getAll("stop");
   if (stop.length > STOP_MAX || stop.includes("")) throw new Damaged(strings.link.stop(STOP_MAX));
   const same = single("same");
-  if (same !== undefined && !/^[0-9a-f]{8}\.[0-9a-f]{8}$/.test(same)) {
+  if (same !== undefined && !/^[0-9a-f]{8}(\.[0-9a-f]{8}){1,2}$/.test(same)) {
     throw new Damaged(strings.link.fingerprint);
   }
   return {

@@ -4,7 +4,7 @@ import { runOf, stateOf } from "./change";
 import type { PlanChange } from "./engine";
 import * as format from "./format";
 import { strings } from "./strings";
-import type { Answer, Comparison } from "./turns";
+import type { Answer, Comparison, PerLane } from "./turns";
 
 /** What previews of links are cut to. */
 export const SIZE = { width: 1200, height: 630 };
@@ -21,7 +21,8 @@ export interface Look {
 
 export interface Subject {
   question: string;
-  answers: readonly [Answer, Answer];
+  /** The first two are drawn. */
+  answers: PerLane<Answer>;
   /** How the second lane departs, in a sentence or two. */
   departure: string | null;
   comparison: Comparison | null;
@@ -63,7 +64,7 @@ export function draw(brush: Brush, look: Look, subject: Subject): void {
 
   const laneWidth = (width - 2 * MARGIN - GAP) / 2;
   const footer = height - MARGIN;
-  for (const [lane, answer] of subject.answers.entries()) {
+  for (const [lane, answer] of subject.answers.slice(0, 2).entries()) {
     const box = {
       x: MARGIN + lane * (laneWidth + GAP),
       y: y - 12,

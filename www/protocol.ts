@@ -41,8 +41,8 @@ export interface Methods {
   samples: { takes: SamplesRequest & { ids: number[] }; emits: never; gives: number[][] };
   /** How far each block of a lane's layers turns the residual stream of the last of these tokens. */
   angles: { takes: LaneIds; emits: never; gives: number[][] };
-  /** What a lane would say after these tokens at every depth. */
-  lens: { takes: LaneIds & { top: number }; emits: never; gives: DepthReading[] };
+  /** What a lane would say after a prompt and the beginning of an answer, at every depth. */
+  lens: { takes: LensRequest; emits: never; gives: DepthReading[] };
 }
 
 export interface LaneIds {
@@ -55,6 +55,14 @@ export interface CompareRequest {
   lane: number;
   prompt: PromptRequest;
   answer: number[];
+}
+
+export interface LensRequest {
+  lane: number;
+  prompt: PromptRequest;
+  answer: number[];
+  /** How many of the likeliest tokens of each depth. */
+  top: number;
 }
 
 export type Method = keyof Methods;

@@ -1,6 +1,7 @@
 // A loaded model: one worker, one pack, one device, and a lane for every plan that has been asked.
 import type {
   Compared,
+  DepthReading,
   Memory,
   Message,
   PlanInfo,
@@ -82,7 +83,8 @@ export class Session implements Measurable, Drafter {
       return wasmBytes;
     });
     const lanes = async () => {
-      for (const plan of [this.plans.first, this.plans.second]) {
+      const { first, second, third } = this.plans;
+      for (const plan of [first, second, ...(third === null ? [] : [third])]) {
         making = plan;
         tell();
         await this.lane(plan);
@@ -143,6 +145,17 @@ export class Session implements Measurable, Drafter {
     signal: AbortSignal,
   ): Promise<Compared[]> {
     return this.compare(plan, { ...plan, change: prefix(plan, depth) }, messages, answer, signal);
+  }
+
+  /** What a plan would say after the beginning of an answer, before its first layer and after each. */
+  async lens(
+    plan: RunPlan,
+    messages: Message[],
+    answer: number[],
+    signal: AbortSignal,
+  ): Promise<DepthReading[]> {
+    const lane = await this.lane(plan);
+    return this.client.lens({ lane, prompt: { messages }, answer, top: 1 }, signal);
   }
 
   tokenize(text: string): Promise<number[]> {

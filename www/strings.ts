@@ -10,7 +10,7 @@ import type { NumberField, Settings } from "./settings";
 import { laneWords } from "./widget/words";
 
 const numbers = (layers: readonly number[]) => layers.map((layer) => layer + 1).join(", ");
-const laneWord = (lane: LaneIndex) => (lane === 0 ? "first" : "second");
+const laneWord = (lane: LaneIndex) => (["first", "second", "third"] as const)[lane];
 const KEPT_WORDS = { half: "Half the layers", all: "All the layers" };
 
 export const strings = {
@@ -43,6 +43,7 @@ export const strings = {
     copyFailed: "Not copied",
     copyLabel: (title: string) => `Copy the answer of: ${title}`,
     plan: (lane: LaneIndex) => `Layers of the ${laneWord(lane)} lane`,
+    third: "Third lane",
     healed: laneWords.healed,
     changed: (plan: string) => `${plan}, changed`,
     changedOption: ({ title, layers }: RunPlan) => `${title}, changed (${layers.length} layers)`,
@@ -189,9 +190,11 @@ export const strings = {
     depthLegend: "The bar below a token grows with the layer after which it is decided.",
     depthTable: "What each depth would have said",
     depthCaption:
-      "The logit lens: the head reads the residual stream after each layer that runs. On a colour: the token that the lane says in the end.",
+      "The logit lens: the head reads the residual stream before the first layer that runs, and after each. On a colour: where the token that the lane says in the end is the likeliest already.",
     after: "Layers run",
     says: "Says",
+    probability: (token: string) => `Holds “${token}” likely`,
+    rank: "Its rank",
     klColumn: "KL from the end, nats",
   },
 

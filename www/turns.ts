@@ -4,10 +4,12 @@ import type { Finish, LaneStats, Message, PlanInfo, TurnRequest, TurnStarted } f
 import { toErrorShape, needsReload, type ErrorShape, type TurnEvent } from "./protocol";
 import type { Settings } from "./settings";
 
-/** Lane 0 runs the full model, lane 1 the other plan. */
-export type LaneIndex = 0 | 1;
-export const LANES: readonly LaneIndex[] = [0, 1];
-export type Plans = readonly [RunPlan, RunPlan];
+/** Lane 0 runs the full model, lane 1 the other plan, and lane 2 a third one where somebody wants it. */
+export type LaneIndex = 0 | 1 | 2;
+export const LANES: readonly LaneIndex[] = [0, 1, 2];
+/** One thing for each lane there is: two, or three. */
+export type PerLane<T> = readonly [T, T] | readonly [T, T, T];
+export type Plans = PerLane<RunPlan>;
 
 /** Whoever can answer: the session, or a stand-in in tests. */
 export interface Talker {
@@ -17,12 +19,12 @@ export interface Talker {
 export interface Exchange {
   question: string;
   /** The order in which the lanes answered. */
-  order: readonly [LaneIndex, LaneIndex];
+  order: readonly LaneIndex[];
   together: boolean;
   seed: number;
   /** What it was asked with; its seed is the one above. */
   settings: Settings;
-  answers: readonly [Answer, Answer];
+  answers: PerLane<Answer>;
 }
 
 export interface Answer {
@@ -45,9 +47,9 @@ export interface Piece {
 
 export type Change =
   | { kind: "asked"; exchange: Exchange }
-  | { kind: "began"; exchange: Exchange; lane: LaneIndex }
-  | { kind: "text"; exchange: Exchange; lane: LaneIndex; text: string }
-  | { kind: "ended"; exchange: Exchange; lane: LaneIndex }
+  | { kind: "began"; exchange: Exchange; lane: LaneIndex; answer: Answer }
+  | { kind: "text"; exchange: Exchange; lane: LaneIndex; answer: Answer; text: string }
+  | { kind: "ended"; exchange: Exchange; lane: LaneIndex; answer: Answer }
   | { kind: "settled"; exchange: Exchange }
   | { kind: "cleared" };
 
@@ -66,7 +68,7 @@ export class Conversation {
     return this.stopper !== null;
   }
 
-  /** Resolves when both lanes have answered or were stopped; a failure stands in its answer. */
+  /** Resolves when all lanes have answered or were stopped; a failure stands in its answer. */
   async ask(question: string, plans: Plans, settings: Settings, talker: Talker): Promise<void> {
     await this.run(question, plans, settings, talker, settings.sampling.seed);
   }
@@ -107,8 +109,9 @@ export class Conversation {
   ): Promise<void> {
     if (this.running) return;
     const stopper = (this.stopper = new AbortController());
-    // Whoever goes first meets the cooler chip, or the colder caches: they take turns.
-    const order = this.asked % 2 === 0 ? ([0, 1] as const) : ([1, 0] as const);
+    // Whoever goes first meets the cooler chip, or the colder caches: they take turns. A third is compared with neither.
+    const pair: LaneIndex[] = this.asked % 2 === 0 ? [0, 1] : [1, 0];
+    const order: LaneIndex[] = plans.length === 3 ? [...pair, 2] : pair;
     this.asked += 1;
     // A pack with one plan has one lane, which cannot do two things at once.
     const together = settings.together && plans[0].name !== plans[1].name;
@@ -119,7 +122,7 @@ export class Conversation {
       together,
       seed,
       settings,
-      answers: [blank(plans[0]), blank(plans[1])],
+      answers: eachLane(plans, blank),
     };
     this.done.push(exchange);
     this.changed({ kind: "asked", exchange });
@@ -142,14 +145,15 @@ export class Conversation {
     talker: Talker,
     stopper: AbortController,
   ): Promise<void> {
-    const answer = exchange.answers[lane];
+    const answer = exchange.answers.at(lane);
+    if (answer === undefined) return;
     if (!stopper.signal.aborted) {
       answer.state = "running";
-      this.changed({ kind: "began", exchange, lane });
+      this.changed({ kind: "began", exchange, lane, answer });
       try {
         for await (const event of talker.turn(answer.plan, request, stopper.signal)) {
           const text = take(answer, event);
-          this.changed({ kind: "text", exchange, lane, text });
+          this.changed({ kind: "text", exchange, lane, answer, text });
         }
       } catch (thrown) {
         const error = toErrorShape(thrown);
@@ -163,11 +167,19 @@ export class Conversation {
     }
     answer.state = "done";
     answer.finish ??= "stopped";
-    this.changed({ kind: "ended", exchange, lane });
+    this.changed({ kind: "ended", exchange, lane, answer });
   }
 }
 
-/** What a lane was asked: the question after its own answers so far, or after the first lane's. */
+/** Something made of what each lane has. */
+export function eachLane<T, U>(all: PerLane<T>, make: (of: T, lane: LaneIndex) => U): PerLane<U> {
+  const [first, second, third] = all;
+  const pair = [make(first, 0), make(second, 1)] as const;
+  return third === undefined ? pair : [...pair, make(third, 2)];
+}
+
+/** What a lane was asked: the question after its own answers so far, or after the first lane's. One that joined late has heard what
+ * the first said until then. */
 export function requestOf(
   before: readonly Exchange[],
   { question, settings, seed }: Exchange,
@@ -177,7 +189,7 @@ export function requestOf(
     settings.system.trim() === "" ? [] : [{ role: "system", content: settings.system }];
   const source: LaneIndex = settings.sharedHistory ? 0 : lane;
   const said = before.flatMap((exchange): Message[] => {
-    const { text } = exchange.answers[source];
+    const { text } = exchange.answers.at(source) ?? exchange.answers[0];
     // A turn that never got a word in would teach the model to be silent.
     if (text === "") return [];
     return [
@@ -253,7 +265,9 @@ export function replayMs(exchange: { answers: readonly { pieces: readonly Piece[
 export interface ChosenPlans {
   first: PlanInfo;
   second: PlanInfo;
-  /** What either lane may run. */
+  /** Null where no third lane was asked for. */
+  third: PlanInfo | null;
+  /** What any lane may run. */
   choices: readonly PlanInfo[];
   /** Names that were asked for and that the pack lacks. */
   unknown: readonly string[];
@@ -277,15 +291,17 @@ export function choosePlans(
     .sort((a, b) => unhealed(a) - unhealed(b) || (loss(a) === loss(b) ? 0 : loss(a) - loss(b)));
   const unknown = asked.filter((name) => named(name) === undefined);
   const second = others.find((plan) => plan.name === asked[1]) ?? ranked[0] ?? others[0] ?? first;
+  const third = named(asked[2]);
+  const isNew = third !== undefined && third !== first && third !== second;
   // A pack with one plan compares it with itself: dull, but true.
-  return { first, second, choices: plans, unknown };
+  return { first, second, third: isNew ? third : null, choices: plans, unknown };
 }
 
-/** The plans to ask for when a lane is to run another: chosen for the one what the other runs, they change places. */
-export function withPlan(plans: Plans, lane: LaneIndex, chosen: string): [string, string] {
-  const [first, second] = [plans[0].name, plans[1].name];
-  if (lane === 0) return [chosen, chosen === second ? first : second];
-  return [chosen === first ? second : first, chosen];
+/** The plans that a third lane may run beside two others: healed ones first, they are what it is for. */
+export function thirdPlans(all: readonly PlanInfo[], taken: readonly RunPlan[]): PlanInfo[] {
+  return all
+    .filter(({ name }) => !taken.slice(0, 2).some((plan) => plan.name === name))
+    .sort((a, b) => b.replaced.length - a.replaced.length);
 }
 
 /** Before its lane has begun. */

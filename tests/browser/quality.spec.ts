@@ -20,6 +20,14 @@ import { serveRandomPack } from "./random-pack.mjs";
 import { serveSite } from "./site";
 import { chromiumFlags } from "./webgpu-counts.mjs";
 
+interface Shift {
+  value: number;
+}
+
+interface Sum {
+  sum: number;
+}
+
 test.describe.configure({ timeout: 2 * LOADED_MS + 2 * ANSWERED_MS });
 
 test.describe("on a phone", () => {
@@ -116,6 +124,26 @@ test("the recording replays by itself once, and not for whoever wants less motio
   await page.reload();
   await expect(button(page, strings.replay.start)).toBeVisible();
   await expect(page.getByText(strings.replay.label)).toBeHidden();
+});
+
+test("nothing jumps while the recording replays and the model arrives", async ({ page }) => {
+  await page.setViewportSize({ width: 360, height: 740 });
+  await page.addInitScript(() => {
+    const shifts = { sum: 0 };
+    Object.assign(globalThis, { shifts });
+    new PerformanceObserver((list) => {
+      // Not in the types of the DOM: https://wicg.github.io/layout-instability
+      for (const entry of list.getEntries()) shifts.sum += (entry as unknown as Shift).value;
+    }).observe({ type: "layout-shift", buffered: true });
+  });
+  await open(page);
+  await expect(button(page, strings.replay.start)).toBeVisible();
+  await page.evaluate(() => new Promise(requestAnimationFrame));
+  const { sum } = await page.evaluate(() => (globalThis as unknown as { shifts: Sum }).shifts);
+  console.log(`cumulative layout shift: ${sum.toFixed(4)}`);
+  // Web Vitals call 0.1 good; half of it leaves room for other fonts.
+  expect(sum).toBeGreaterThan(0);
+  expect(sum).toBeLessThan(0.05);
 });
 
 test("without the engine, the page is small", async ({ page }) => {

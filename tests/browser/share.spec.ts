@@ -3,11 +3,14 @@ import { readFile } from "node:fs/promises";
 import { expect, type Browser, type Page } from "@playwright/test";
 import type { Report, SavedReport } from "../../www/report";
 import { strings } from "../../www/strings";
+import { expectAccessible } from "./accessible";
 import {
+  answer,
   ANSWERED_MS,
   answered,
   ask,
   button,
+  expectNoSidewaysScroll,
   idle,
   limit,
   LOADED_MS,
@@ -43,6 +46,46 @@ async function elsewhere<T>(
 
 const texts = ({ lanes }: Report) => lanes.map(({ text }) => text);
 const plans = ({ lanes }: Report) => lanes.map(({ plan }) => plan);
+
+test("a third lane answers beside the two, goes along in the link, and is kept", async ({
+  page,
+  browser,
+}) => {
+  await open(page, "?plans=full,half");
+  await limit(page, 12);
+  await button(page, strings.lane.third).click();
+  // A healed half comes first.
+  await expect(page.getByLabel(strings.lane.plan(2))).toHaveValue("healed");
+  await ask(page);
+  const made = await answered(page);
+  expect(plans(made)).toEqual(["full", "half", "healed"]);
+  expect(made.order).toEqual([0, 1, 2]);
+  const [, second, third] = made.lanes;
+  expect(third?.layers).toHaveLength(6);
+  expect(third?.layers).not.toEqual(second?.layers);
+  expect(third?.tokens).toHaveLength(12);
+  await expectAccessible(page, "three lanes");
+  for (const width of [320, 768, 1280]) {
+    await page.setViewportSize({ width, height: 800 });
+    await expectNoSidewaysScroll(page);
+  }
+  const address = await makeLink(page);
+  expect(address).toContain("plans=full,half,healed");
+
+  await elsewhere(browser, address, async (other) => {
+    await expect(other.locator("[data-same]")).toHaveAttribute("data-same", "true", {
+      timeout: LOADED_MS + 4 * ANSWERED_MS,
+    });
+    expect(texts(await answered(other))).toEqual(texts(made));
+  });
+
+  await page.reload();
+  await idle(page);
+  await expect(answer(page, 2).locator(".words")).toHaveText(texts(made)[2] ?? "");
+  // From the next answer on there are two again, as the address has it.
+  await button(page, strings.ask.regenerate).click();
+  expect(plans(await answered(page))).toEqual(["full", "half"]);
+});
 
 test("a link opened in a fresh profile shows the same conversation, word for word", async ({
   page,

@@ -133,8 +133,8 @@ async function run({ prompts, tokens }: { prompts: string[]; tokens: number }): 
     let margin: number | null = null;
     if (differs !== -1) {
       // The likelihoods of the best two, at the last depth, after what both answers begin with.
-      const before = [...ids, ...plain.tokens.slice(0, differs)];
-      const depths = await engine.lens(full, Uint32Array.from(before), 2);
+      const before = Uint32Array.from(plain.tokens.slice(0, differs));
+      const depths = await engine.lens(full, { ids }, before, 2);
       const [first, second] = depths.at(-1)?.top ?? [];
       margin = Math.log((first?.probability ?? 1) / (second?.probability ?? 0));
     }

@@ -2,7 +2,7 @@
 import type { RunPlan } from "../../www/change";
 import type { LaneStats, PlanInfo } from "../../www/engine";
 import { DEFAULT_SETTINGS, type Settings } from "../../www/settings";
-import type { Answer, Exchange } from "../../www/turns";
+import { LANES, type Answer, type Exchange, type PerLane } from "../../www/turns";
 
 /** A plan in the model's own weights, measured on one text. */
 export function planOf(name: string, layers: number[], crossEntropy: number | null): PlanInfo {
@@ -49,17 +49,18 @@ export function answerOf(plan: RunPlan, text: string, part: Partial<Answer> = {}
 interface Asked {
   settings?: Settings;
   seed?: number;
-  answers?: readonly [Answer, Answer];
+  answers?: PerLane<Answer>;
 }
 
 export function exchangeOf(question: string, asked: Asked = {}): Exchange {
   const settings = asked.settings ?? DEFAULT_SETTINGS;
+  const answers = asked.answers ?? [answerOf(FULL, "All of it."), answerOf(HALF, "Half of it.")];
   return {
     question,
-    order: [0, 1],
+    order: LANES.slice(0, answers.length),
     together: settings.together,
     seed: asked.seed ?? settings.sampling.seed,
     settings,
-    answers: asked.answers ?? [answerOf(FULL, "All of it."), answerOf(HALF, "Half of it.")],
+    answers,
   };
 }

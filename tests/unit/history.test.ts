@@ -2,7 +2,7 @@
 import { IDBFactory } from "fake-indexeddb";
 import "fake-indexeddb/auto";
 import { beforeEach, describe, expect, test } from "vitest";
-import { History, indexedDbKeeper, type Keeper } from "../../www/history";
+import { History, indexedDbKeeper, type Keeper, readKept } from "../../www/history";
 import type { PlanInfo } from "../../www/engine";
 import type { Exchange } from "../../www/turns";
 import { answerOf, exchangeOf, FULL, HALF } from "./exchanges";
@@ -87,6 +87,13 @@ test("a conversation that an earlier page kept is read, though its plans say les
   );
 });
 
+test("three lanes are read as three", () => {
+  const answers = [answerOf(FULL, "a"), answerOf(HALF, "b"), answerOf(HALF, "c")] as const;
+  const kept = readKept({ version: 1, layers: 4, exchanges: [exchangeOf("a", { answers })] });
+  expect(kept?.exchanges[0]?.answers.map(({ text }) => text)).toEqual(["a", "b", "c"]);
+  expect(kept?.exchanges[0]?.order).toEqual([0, 1, 2]);
+});
+
 describe("what cannot be read is nothing", () => {
   const good = { version: 1, layers: 4, exchanges: [exchangeOf("a")] };
   const changed = (part: object) => ({ ...good, exchanges: [{ ...exchangeOf("a"), ...part }] });
@@ -99,7 +106,12 @@ describe("what cannot be read is nothing", () => {
     ["layers below one", { ...good, layers: 0 }],
     ["a question that is none", changed({ question: 1 })],
     ["one answer", changed({ answers: [answerOf(FULL, "a")] })],
-    ["a third lane", changed({ order: [0, 2] })],
+    ["a third lane without an answer", changed({ order: [0, 2] })],
+    ["a lane that went first and last", changed({ order: [0, 1, 0] })],
+    [
+      "a fourth lane",
+      changed({ answers: Array(4).fill(answerOf(FULL, "a")), order: [0, 1, 2, 3] }),
+    ],
     ["a seed that is none", changed({ seed: 0.5 })],
     ["no settings", changed({ settings: undefined })],
     [

@@ -38,6 +38,32 @@ describe("the lanes", () => {
     expect(named(lanes)?.[1]).toEqual(["half", null]);
   });
 
+  test("may be three; the third has its own layers, and changes places like any other", () => {
+    const pack = { ...PACK, plans: [...PACK.plans, storyPlan("other", [0, 5, 11], 4)] };
+    const lanes = opened([], [], pack);
+    lanes.third("other");
+    lanes.change(2, run([0, 11]));
+    expect(named(lanes)).toEqual([
+      ["full", null],
+      ["half", null],
+      ["other", [0, 11]],
+    ]);
+    lanes.choose(1, "other");
+    expect(named(lanes)).toEqual([
+      ["full", null],
+      ["other", null],
+      ["half", null],
+    ]);
+    lanes.third(null);
+    expect(named(lanes)).toEqual([
+      ["full", null],
+      ["other", null],
+    ]);
+    expect(named(opened(["full", "half", "other"], [null, null, run([3])], pack))?.[2]).toEqual([
+      ...["other", [3]],
+    ]);
+  });
+
   test("lose what was changed when a plan is chosen, and only there", () => {
     const lanes = opened();
     lanes.change(0, run(ALL, [3]));

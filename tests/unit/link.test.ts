@@ -72,6 +72,16 @@ describe("a link", () => {
     expect(shared(address)).toMatchObject({ plans: ["full", "a:b"], changes: [change, other] });
   });
 
+  test("carries a third lane", () => {
+    const third = answerOf({ ...HALF, name: "healed" }, "The rest.");
+    const answers = [answerOf(FULL, "All of it."), answerOf(HALF, "Half of it."), third] as const;
+    const { plans, fingerprints } = shared(
+      link(PAGE, [exchangeOf("a", { answers })])?.address ?? "",
+    );
+    expect(plans).toEqual(["full", "half", "healed"]);
+    expect(fingerprints).toHaveLength(3);
+  });
+
   test("carries names of plans with commas and spaces", () => {
     const odd = { ...HALF, name: "a, b+c&d=é" };
     const exchange = exchangeOf("a", { answers: [answerOf(FULL, ""), answerOf(odd, "")] });
@@ -187,7 +197,7 @@ describe("a damaged or hostile link is refused, with a reason", () => {
     ["#ask=1&q=a&stop=", "stop"],
     ["#ask=1&q=a&same=1", "fingerprint"],
     ["#ask=1&q=a&same=javascript:alert(1)", "fingerprint"],
-    ["?plans=a,b,c#ask=1&q=a", "plans"],
+    ["?plans=a,b,c,d#ask=1&q=a", "plans"],
     ["?plans=a,,b", "plans"],
     ["?plans=,", "plans"],
     ["?plans=a&plans=b", "plans"],

@@ -8,11 +8,11 @@ import {
   Conversation,
   replayMs,
   textAt,
+  thirdPlans,
   type Change,
   type Exchange,
   type Plans,
   type Talker,
-  withPlan,
 } from "../../www/turns";
 import { FULL, HALF, planOf } from "./exchanges";
 
@@ -88,6 +88,29 @@ describe("order", () => {
     expect(talker.log).toEqual([
       ...["full begins", "full ends", "half begins", "half ends"],
       ...["half begins", "half ends", "full begins", "full ends"],
+    ]);
+  });
+
+  test("a third lane comes last, goes on from its own answers, or from the first's where it joined late", async () => {
+    const { talk, talker } = conversation();
+    const three: Plans = [FULL, HALF, planOf("third", [0, 1], 3)];
+    await talk.ask("a", PLANS, settings(), talker);
+    await talk.ask("b", three, settings(), talker);
+    await talk.ask("c", three, settings(), talker);
+    expect(talker.log.filter((line) => line.endsWith("begins")).slice(2)).toEqual([
+      ...["half begins", "full begins", "third begins"],
+      ...["full begins", "half begins", "third begins"],
+    ]);
+    const asked = talker.asked.filter(({ plan }) => plan === "third");
+    const said = asked.map(({ request }) => request.messages?.map(({ content }) => content));
+    expect(said).toEqual([
+      ["a", "full 1", "b"],
+      ["a", "full 1", "b", "third 1", "c"],
+    ]);
+    expect(talk.exchanges.map(({ order }) => order)).toEqual([
+      [0, 1],
+      [1, 0, 2],
+      [0, 1, 2],
     ]);
   });
 
@@ -295,13 +318,20 @@ describe("choice of plans", () => {
     expect(chosen?.unknown ?? []).toEqual(unknown);
   });
 
-  test.each<[string, 0 | 1, string, [string, string]]>([
-    ["another for the first", 0, "other", ["other", "half"]],
-    ["another for the second", 1, "other", ["full", "other"]],
-    ["the other lane's for the first", 0, "half", ["half", "full"]],
-    ["the other lane's for the second", 1, "full", ["half", "full"]],
-  ])("%s", (_, lane, plan, expected) => {
-    expect(withPlan([FULL, HALF], lane, plan)).toEqual(expected);
+  test("a third lane runs another plan than the two, or none", () => {
+    const third = (...asked: string[]) =>
+      choosePlans([FULL, HALF, other, healed], asked)?.third?.name ?? null;
+    expect(third()).toBeNull();
+    expect(third("full", "half", "other")).toBe("other");
+    expect(third("full", "half", "half")).toBeNull();
+    expect(third("full", "half", "gone")).toBeNull();
+    const names = (plans: readonly PlanInfo[]) => plans.map(({ name }) => name);
+    expect(names(thirdPlans([FULL, HALF, other, healed], [FULL, HALF]))).toEqual([
+      "healed",
+      "other",
+    ]);
+    // What the third runs may be chosen again.
+    expect(names(thirdPlans([FULL, HALF, other], [FULL, HALF, other]))).toEqual(["other"]);
   });
 });
 

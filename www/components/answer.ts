@@ -209,20 +209,29 @@ export class AnswerView extends LitElement {
         font-size: 0.75rem;
       }
 
+      /* What is not to be seen yet takes its room: nothing jumps at the end. */
+      :host([replaying]) :is(.head button, dl, .fine, .note, details) {
+        visibility: hidden;
+      }
+
       @media (max-width: 45rem) {
-        :host([replaying]) {
+        :host([beside]) {
           padding: 0.5rem 0.6rem;
         }
 
-        :host([replaying]) .text {
+        :host([beside]) .text {
           font-size: 0.9rem;
         }
 
-        :host([replaying]) h3 {
+        :host([beside]) :is(h3, .note) {
           font-size: 0.78rem;
         }
 
-        :host([replaying]) :is(.head button, dl, .fine, .note, details) {
+        :host([beside]) dl {
+          grid-template-columns: 1fr;
+        }
+
+        :host([beside]) :is(.head button, .fine, details, .decode ~ div) {
           display: none;
         }
       }
@@ -263,7 +272,7 @@ export class AnswerView extends LitElement {
     if (answer === null) return nothing;
     const text = this.replayed ?? answer.text;
     const writing = answer.state === "running" || this.replayed !== null;
-    const finish = this.replayed === null ? strings.finish(answer) : null;
+    const finish = strings.finish(answer);
     return html`
       <div class="head">
         <h3>${this.heading}</h3>

@@ -21,6 +21,7 @@ import {
   type Change,
   type Exchange,
   type LaneIndex,
+  thirdPlans,
   type Plans,
 } from "../turns";
 import "./about";
@@ -94,7 +95,7 @@ export class App extends LitElement {
     upTo: (exchange) => this.upTo(exchange),
     measurement: (exchange) => this.measuring.of(exchange),
   });
-  private readonly voices = [new Sentences(), new Sentences()] as const;
+  private readonly voices = [new Sentences(), new Sentences(), new Sentences()] as const;
 
   static override styles = [shared, layout];
 
@@ -167,32 +168,32 @@ export class App extends LitElement {
     const { layers } = this;
     return html`
       <div class="lanes">
-        ${LANES.map(
-          (lane) =>
-            html`<hd-lane-head
-              class="lane-${lane}"
-              data-lane=${lane}
-              .lane=${lane}
-              .plan=${plans[lane]}
-              .choices=${this.session === null ? [] : this.lanes.choices}
-              ?changeable=${this.session !== null}
-              .bestBlocks=${this.bestBlocks}
-              ?pending=${this.load.kind === "loading"}
-              layers=${layers}
-              weightBytes=${this.session?.memory.weightBytes ?? 0}
-              laneBytes=${this.session?.laneBytes(plans[lane].name) ?? 0}
-              .arrived=${arrivedLayers(this.load, this.opened)}
-              ?busy=${this.busy(lane)}
-              ?locked=${this.occupied}
-              @plan-chosen=${({ detail }: PlanChosen) => {
-                this.lanes.choose(lane, detail.plan);
-                this.requestUpdate();
-              }}
-              @plan-changed=${({ detail }: PlanChanged) => {
-                this.changePlan(lane, detail.change);
-              }}
-            ></hd-lane-head>`,
-        )}
+        ${plans.map((plan, at) => {
+          const lane = LANES[at] ?? 0;
+          return html`<hd-lane-head
+            class="lane-${lane}"
+            data-lane=${lane}
+            .lane=${lane}
+            .plan=${plan}
+            .choices=${this.session === null ? [] : this.lanes.choices}
+            ?changeable=${this.session !== null}
+            .bestBlocks=${this.bestBlocks}
+            ?pending=${this.load.kind === "loading"}
+            layers=${layers}
+            weightBytes=${this.session?.memory.weightBytes ?? 0}
+            laneBytes=${this.session?.laneBytes(plan.name) ?? 0}
+            .arrived=${arrivedLayers(this.load, this.opened)}
+            ?busy=${this.busy(lane)}
+            ?locked=${this.occupied}
+            @plan-chosen=${({ detail }: PlanChosen) => {
+              this.lanes.choose(lane, detail.plan);
+              this.requestUpdate();
+            }}
+            @plan-changed=${({ detail }: PlanChanged) => {
+              this.changePlan(lane, detail.change);
+            }}
+          ></hd-lane-head>`;
+        })}
       </div>
     `;
   }
@@ -287,8 +288,29 @@ export class App extends LitElement {
         >
           ${strings.settings.title}
         </button>
+        ${this.renderThirdLane()}
       </hd-ask>
     </div>`;
+  }
+
+  /** A pack with more than two plans may answer in three lanes. */
+  private renderThirdLane() {
+    const { plans } = this;
+    const [other] = thirdPlans(this.lanes.choices, plans ?? []);
+    if (plans === null || other === undefined) return nothing;
+    const isOn = plans.length === 3;
+    return html`<button
+      class="quiet"
+      type="button"
+      aria-pressed=${isOn}
+      ?disabled=${this.session === null || this.occupied}
+      @click=${() => {
+        this.lanes.third(isOn ? null : other.name);
+        this.requestUpdate();
+      }}
+    >
+      ${strings.lane.third}
+    </button>`;
   }
 
   override updated(): void {
@@ -301,7 +323,7 @@ export class App extends LitElement {
     if (this.measuring.isRunning) return "measuring";
     if (this.looking.isRunning) return "looking";
     const busy = LANES.filter((lane) => this.busy(lane));
-    if (busy.length === 2) return "both";
+    if (busy.length > 1) return "both";
     return busy[0] === undefined ? "idle" : `lane-${busy[0]}`;
   }
 
@@ -311,7 +333,7 @@ export class App extends LitElement {
   }
 
   private busy(lane: LaneIndex): boolean {
-    return this.conversation.exchanges.at(-1)?.answers[lane].state === "running";
+    return this.conversation.exchanges.at(-1)?.answers.at(lane)?.state === "running";
   }
 
   private async start(): Promise<void> {
@@ -448,6 +470,9 @@ export class App extends LitElement {
     if (session === null || this.occupied) return;
     const before = this.upTo(exchange).slice(0, -1);
     this.watchForLoss(await this.looking.look(session, exchange, before, ask));
+    if (ask.what !== "third") return;
+    this.writeReport();
+    void this.keep();
   }
 
   /** Before the pack is open, the plans that the recording has. */
@@ -481,7 +506,7 @@ export class App extends LitElement {
         void this.scrollToLast();
         break;
       case "began":
-        this.say([strings.speak.begins(this.laneTitle(change.exchange.answers[change.lane].plan))]);
+        this.say([strings.speak.begins(this.laneTitle(change.answer.plan))]);
         break;
       case "text":
         this.say(this.voices[change.lane].push(change.text));
@@ -490,7 +515,7 @@ export class App extends LitElement {
         this.say(this.voices[change.lane].finish());
         this.writeReport();
         void this.keep();
-        this.watchForLoss(change.exchange.answers[change.lane].error);
+        this.watchForLoss(change.answer.error);
         break;
       case "settled":
         this.say([wasStopped(change.exchange) ? strings.speak.stopped : strings.speak.done]);

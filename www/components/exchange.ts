@@ -13,12 +13,14 @@ import {
   LANES,
   replayMs,
   textAt,
+  thirdPlans,
   type Answer,
   type Exchange,
   type LaneIndex,
 } from "../turns";
 import "./answer";
 import "./draft";
+import type { LensAsked } from "./look";
 import type { Ask, Findings } from "./looking";
 import "./measurement";
 import "./share";
@@ -97,8 +99,14 @@ export class ExchangeView extends LitElement {
         }
       }
 
-      /* Side by side on a phone as well, while it lasts. */
-      .answers.replaying {
+      @media (min-width: 62rem) {
+        .answers:has(.lane-2) {
+          grid-template-columns: 1fr 1fr 1fr;
+        }
+      }
+
+      /* On a phone as well. */
+      .answers.beside {
         grid-template-columns: 1fr 1fr;
         gap: clamp(0.4rem, 2vw, 1rem);
       }
@@ -113,7 +121,6 @@ export class ExchangeView extends LitElement {
 
       .lane-2 {
         --lane: var(--third);
-        margin-top: 0.75rem;
       }
 
       .third {
@@ -186,8 +193,8 @@ export class ExchangeView extends LitElement {
         <span class="visually-hidden">${strings.ask.question}: </span
         ><span class="words" dir="auto">${exchange.question}</span>
       </h2>
-      <div class="answers ${this.replayedMs === null ? "" : "replaying"}">
-        ${LANES.map((lane) => this.renderAnswer(exchange, lane))}
+      <div class="answers ${this.isBeside ? "beside" : ""}">
+        ${exchange.answers.map((answer, lane) => this.renderAnswer(exchange, answer, LANES[lane] ?? 0))}
       </div>
       ${this.renderVerdict(exchange)}
       <hd-measurement .measurement=${this.measurement} .pack=${this.pack}></hd-measurement>
@@ -199,6 +206,11 @@ export class ExchangeView extends LitElement {
   /** Where its speeds were measured. */
   protected readonly where: string = "here";
 
+  /** Side by side on a phone as well, with less of each: while a replay lasts. */
+  protected get isBeside(): boolean {
+    return this.replayedMs !== null;
+  }
+
   protected renderLabel(): unknown {
     return nothing;
   }
@@ -208,7 +220,7 @@ export class ExchangeView extends LitElement {
   }
 
   /** Once both lanes have drawn what they say. */
-  private async markDepartures(): Promise<void> {
+  protected async markDepartures(): Promise<void> {
     const { exchange } = this;
     const [first, second] = this.renderRoot.querySelectorAll("hd-answer");
     if (exchange === null || first === undefined || second === undefined) return;
@@ -224,9 +236,9 @@ export class ExchangeView extends LitElement {
     second.mark(this.departures?.marked ?? [], this.departures?.first?.second ?? null);
   }
 
-  private renderAnswer(exchange: Exchange, lane: LaneIndex) {
-    const answer = exchange.answers[lane];
-    const title = strings.lane.of(answer.plan, this.layers);
+  private renderAnswer(exchange: Exchange, answer: Answer, lane: LaneIndex) {
+    // Two halves are not told apart by how many layers they have: the third goes by the pack's name for it.
+    const title = lane === 2 ? answer.plan.title : strings.lane.of(answer.plan, this.layers);
     const costs = this.costOf(answer);
     const departure = tellParting(this.departures, exchange, this.compared, this.layers);
     const replayed = this.replayedMs === null ? null : textAt(answer, this.replayedMs);
@@ -240,10 +252,11 @@ export class ExchangeView extends LitElement {
       .answer=${answer}
       heading=${title}
       .replayed=${replayed}
-      .departure=${lane === 1 && replayed === null ? departure : null}
+      .departure=${lane === 1 ? departure : null}
       .cost=${costs}
       .shareOfLimit=${this.shareOf(exchange, answer, costs)}
       ?replaying=${replayed !== null}
+      ?beside=${this.isBeside}
       ?together=${exchange.together}
     ></hd-answer>`;
   }
@@ -355,23 +368,29 @@ export class ExchangeView extends LitElement {
       </div>
       ${this.lookFailed ? html`<p class="label" role="alert">${words.failed}</p>` : nothing}
       ${this.renderThird(exchange)}
-      <hd-look .exchange=${exchange} .findings=${this.findings}></hd-look>`;
+      <hd-look
+        .exchange=${exchange}
+        .findings=${this.findings}
+        ?free=${this.measurable}
+        @lens-asked=${({ detail }: LensAsked) =>
+          this.dispatchEvent(new LookAsked({ what: "lens", ...detail }))}
+      ></hd-look>`;
   }
 
-  /** Another plan of the pack answers the same, below the two: the healed half, say. */
+  /** Another plan of the pack may answer the same, as a third lane: the healed half, say. */
   private renderThird({ answers }: Exchange) {
-    const { third } = this.findings;
-    const names = answers.map(({ plan }) => plan.name);
-    const others = (this.pack?.plans ?? []).filter(({ name }) => !names.includes(name));
-    // Healed ones first: they are what a third lane is for.
-    others.sort((a, b) => b.replaced.length - a.replaced.length);
+    const others = thirdPlans(
+      this.pack?.plans ?? [],
+      answers.map(({ plan }) => plan),
+    );
+    if (others.length === 0) return nothing;
     const words = strings.look;
     const ask = () => {
       const chosen = this.renderRoot.querySelector<HTMLSelectElement>("#third")?.value;
       const plan = others.find(({ name }) => name === chosen);
       if (plan !== undefined) this.dispatchEvent(new LookAsked({ what: "third", plan }));
     };
-    const choice = html`<span class="third">
+    return html`<span class="third">
       <label class="visually-hidden" for="third">${words.thirdLabel}</label>
       <select id="third" ?disabled=${!this.measurable}>
         ${others.map((plan) => html`<option value=${plan.name}>${strings.lane.planOption(plan)}</option>`)}
@@ -380,25 +399,6 @@ export class ExchangeView extends LitElement {
         ${words.third}
       </button>
     </span>`;
-    return html`
-      ${others.length === 0 ? nothing : choice}
-      ${third === undefined ? nothing : this.renderThirdAnswer(third)}
-    `;
-  }
-
-  private renderThirdAnswer(third: Answer) {
-    // As the pack calls it: another half beside a half is not told apart by how many layers it has.
-    const { title } = third.plan;
-    return html`<hd-answer
-      class="lane-2"
-      role="group"
-      aria-label=${strings.lane.region(title)}
-      data-lane="2"
-      data-state=${third.state}
-      .answer=${third}
-      heading=${title}
-      .cost=${this.costOf(third)}
-    ></hd-answer>`;
   }
 
   private async look(asked: Ask): Promise<void> {

@@ -41,6 +41,16 @@ export const layout = css`
     --lane: var(--half);
   }
 
+  .lane-2 {
+    --lane: var(--third);
+  }
+
+  @media (min-width: 45rem) {
+    .lanes:has(.lane-2) {
+      grid-template-columns: 1fr 1fr 1fr;
+    }
+  }
+
   .unkept {
     color: var(--warning);
     font-size: 0.85rem;

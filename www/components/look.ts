@@ -1,20 +1,31 @@
 // What is looked up about a settled exchange on demand: how far the second lane agrees with the first one's answer, token by token,
 // and what the first would have said at every depth. Loaded when it is first asked for.
-import { css, html, LitElement, nothing } from "lit";
+import { css, html, LitElement, nothing, type PropertyValues } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import { decidedAfter, loudness, type Agreement, type Depths } from "../agreement";
 import * as format from "../format";
 import { strings } from "../strings";
 import type { Exchange } from "../turns";
-import type { Findings, Looked } from "./looking";
+import type { Findings, Lens, Looked } from "./looking";
 import { shared } from "./shared";
+
+/** A token is looked at whose lens has not been read. */
+export class LensAsked extends CustomEvent<{ token: number }> {
+  constructor(token: number) {
+    super("lens-asked", { detail: { token } });
+  }
+}
 
 @customElement("hd-look")
 export class Look extends LitElement {
   @property({ attribute: false }) exchange: Exchange | null = null;
   @property({ attribute: false, hasChanged: () => true }) findings: Findings = {};
+  /** The lanes may be asked. */
+  @property({ type: Boolean }) free = false;
   /** The token that is looked at; arrows move it. */
   @state() private at = 0;
+  /** The token whose lens was asked for last: what failed is not asked again by itself. */
+  private asked: number | null = null;
 
   static override styles = [
     shared,
@@ -137,8 +148,20 @@ export class Look extends LitElement {
     `;
   }
 
+  override willUpdate(changed: PropertyValues<this>): void {
+    if (changed.has("exchange")) this.asked = null;
+  }
+
+  /** The lens of the token that is looked at is read once the lanes are free: who goes on meanwhile is shown the last alone. */
+  override updated(): void {
+    const { depths, lens } = this.findings;
+    if (!this.free || depths?.kind !== "done" || this.asked === this.at) return;
+    this.asked = this.at;
+    if (lensOf(lens, this.at) === null) this.dispatchEvent(new LensAsked(this.at));
+  }
+
   private renderTokens() {
-    const { agreement, depths } = this.findings;
+    const { agreement, depths, lens } = this.findings;
     const scored = agreement?.kind === "done" ? agreement.value : null;
     const read = depths?.kind === "done" ? depths.value : null;
     const tokens = scored?.tokens ?? read?.tokens ?? [];
@@ -187,7 +210,7 @@ export class Look extends LitElement {
         ${words.place(at, tokens.length)} ${tell(at)}
         ${scored !== null && read !== null ? words.decided("", decided[at] ?? 0, layers) : nothing}
       </p>
-      ${read === null ? nothing : renderDepths(read, at)}
+      ${read === null ? nothing : renderDepths(read, at, lensOf(lens, at))}
     `;
   }
 
@@ -231,17 +254,28 @@ function renderAgreement({ tokens, agreed, meanKl, first }: Agreement) {
   </p>`;
 }
 
-function renderDepths({ rows, said }: Depths, token: number) {
+/** What has been read at this token; null before it has been. */
+function lensOf(lens: Findings["lens"], token: number): Lens["readings"] | null {
+  return lens?.kind === "done" && lens.value.token === token ? lens.value.readings : null;
+}
+
+/** By depth: what the head makes of the stream there. What only the lens tells is left open until it is read. */
+function renderDepths({ rows, said }: Depths, token: number, lens: Lens["readings"] | null) {
   const words = strings.look;
-  const final = said[token] ?? "";
-  const all = [
-    ...rows
-      .map((each) => each[token])
-      .map((each) => ({
-        ...{ says: each?.found.text ?? "", agrees: each?.agrees ?? false, kl: each?.kl ?? 0 },
-      })),
-    { says: final, agrees: true, kl: 0 },
-  ];
+  const known = [null, ...rows.map((each) => each[token]?.found.text ?? ""), said[token] ?? ""];
+  const depths = known.map((says, depth) => {
+    const reading = lens?.[depth];
+    const compared = rows[depth - 1]?.[token];
+    const isEnd = depth === known.length - 1;
+    return {
+      says: reading?.top[0]?.text ?? says,
+      isFinal: reading === undefined ? isEnd || compared?.agrees === true : reading.rank === 1,
+      probability: reading?.probability,
+      rank: reading?.rank,
+      kl: reading?.kl ?? (isEnd ? 0 : compared?.kl),
+    };
+  });
+  const open = "·";
   return html`<div class="scroll" tabindex="0" role="region" aria-label=${words.depthTable}>
     <table>
       <caption>
@@ -251,16 +285,20 @@ function renderDepths({ rows, said }: Depths, token: number) {
         <tr>
           <th scope="col">${words.after}</th>
           <th scope="col">${words.says}</th>
+          <th scope="col">${words.probability(shownToken(said[token] ?? ""))}</th>
+          <th scope="col">${words.rank}</th>
           <th scope="col">${words.klColumn}</th>
         </tr>
       </thead>
       <tbody>
-        ${all.map(
-          ({ says, agrees, kl }, depth) =>
-            html`<tr class=${agrees ? "final" : ""}>
-              <th scope="row">${depth + 1}</th>
-              <td class="said" .textContent=${shownToken(says)}></td>
-              <td>${format.nats(kl)}</td>
+        ${depths.map(
+          ({ says, isFinal, probability, rank, kl }, depth) =>
+            html`<tr class=${isFinal ? "final" : ""}>
+              <th scope="row">${depth}</th>
+              <td class="said" .textContent=${says === null ? open : shownToken(says)}></td>
+              <td>${probability === undefined ? open : format.percent(probability)}</td>
+              <td>${rank === undefined ? open : format.count(rank)}</td>
+              <td>${kl === undefined ? open : format.nats(kl)}</td>
             </tr>`,
         )}
       </tbody>

@@ -3,10 +3,10 @@
 import type { ReactiveControllerHost } from "lit";
 import { agreement, depthsOf, type Agreement, type Depths } from "../agreement";
 import { takeDraft, type Draft, type Drafted } from "../draft";
-import type { Compared, PlanInfo } from "../engine";
+import type { Compared, DepthReading, PlanInfo } from "../engine";
 import { toErrorShape, type ErrorShape } from "../protocol";
 import type { Session } from "../session";
-import { blank, requestOf, take, type Answer, type Exchange } from "../turns";
+import { blank, requestOf, take, type Exchange } from "../turns";
 
 export type Looked<T> =
   | { kind: "running"; done: number; of: number }
@@ -17,18 +17,27 @@ export type Looked<T> =
 interface Values {
   agreement: Agreement;
   depths: Depths;
+  lens: Lens;
+}
+
+/** The first lane at one token of its answer: before its first layer, and after each. */
+export interface Lens {
+  token: number;
+  readings: readonly DepthReading[];
 }
 
 export type Findings = { [K in keyof Values]?: Looked<Values[K]> } & {
-  /** Another plan's answer to the same question; grows while it is written. */
-  third?: Answer;
   /** The first lane's answer, drafted by the second. */
   draft?: Draft;
 };
 
 /** What may be asked of a settled exchange. */
 export type Ask =
-  { what: "score" } | { what: "depths" } | { what: "draft" } | { what: "third"; plan: PlanInfo };
+  | { what: "score" }
+  | { what: "depths" }
+  | { what: "lens"; token: number }
+  | { what: "draft" }
+  | { what: "third"; plan: PlanInfo };
 
 export class Looking {
   private readonly findings = new WeakMap<Exchange, Findings>();
@@ -72,6 +81,8 @@ export class Looking {
         return this.score(session, exchange, before);
       case "depths":
         return this.readDepths(session, exchange, before);
+      case "lens":
+        return this.readLens(session, exchange, before, ask.token);
       case "draft":
         return this.letDraft(session, exchange, before);
       case "third":
@@ -104,7 +115,21 @@ export class Looking {
     });
   }
 
-  /** Asks a third plan the same; it goes on from what the first lane has said so far. */
+  private readLens(
+    session: Session,
+    exchange: Exchange,
+    before: readonly Exchange[],
+    token: number,
+  ) {
+    const [{ plan, tokens }] = exchange.answers;
+    return this.find(exchange, "lens", async (signal) => {
+      const { messages = [] } = requestOf(before, exchange, 0);
+      const readings = await session.lens(plan, messages, tokens.slice(0, token), signal);
+      return { token, readings };
+    });
+  }
+
+  /** Asks a third plan the same, as a lane that joins. */
   private askThird(
     session: Session,
     exchange: Exchange,
@@ -113,10 +138,12 @@ export class Looking {
   ): Promise<ErrorShape | null> {
     const third = blank(plan);
     third.state = "running";
-    this.findings.set(exchange, { ...this.of(exchange), third });
+    const [first, second] = exchange.answers;
+    exchange.answers = [first, second, third];
+    exchange.order = [...exchange.order.slice(0, 2), 2];
     return this.run(async (signal) => {
       try {
-        const request = requestOf(before, exchange, 0);
+        const request = requestOf(before, exchange, 2);
         for await (const event of session.turn(plan, request, signal)) {
           take(third, event);
           this.host.requestUpdate();

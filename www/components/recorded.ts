@@ -12,9 +12,17 @@ export class RecordedView extends ExchangeView {
   protected override readonly where = strings.recorded.where;
 
   /** Shown once by itself, to whoever has not asked for less motion and has the page before them. */
-  override firstUpdated(): void {
+  override async firstUpdated(): Promise<void> {
     const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    if (!isStill && !document.hidden) this.startReplay(false);
+    if (isStill || document.hidden) return;
+    // How they part takes its room from the start.
+    await this.markDepartures();
+    this.startReplay(false);
+  }
+
+  /** Before and after its replay too: what is read meanwhile, and what follows it, stays where it is. */
+  protected override get isBeside(): boolean {
+    return true;
   }
 
   protected override renderLabel() {

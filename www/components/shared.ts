@@ -75,6 +75,11 @@ export const shared = css`
     border-color: var(--line);
   }
 
+  button.quiet[aria-pressed="true"] {
+    color: var(--ink);
+    border-color: currentcolor;
+  }
+
   :focus-visible {
     outline: 2px solid var(--full);
     outline-offset: 2px;

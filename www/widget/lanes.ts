@@ -51,18 +51,19 @@ export async function open(request: LanesRequest): Promise<Lanes> {
     const { exchange } = change;
     request.onShown(shownOf(exchange, layers));
     if (change.kind === "began") {
-      const title = strings.lane.of(exchange.answers[change.lane].plan, layers);
+      const title = strings.lane.of(change.answer.plan, layers);
       request.onSpoken([strings.speak.begins(title)]);
     } else if (change.kind === "text") {
-      const { lane, text } = change;
+      const { text } = change;
+      const lane = shownLane(change);
       request.onSpoken(voices[lane].push(text));
-      const { plan, tokens } = exchange.answers[lane];
+      const { plan, tokens } = change.answer;
       const seen = counted[lane];
       counted[lane] = tokens.length;
       if (tokens.length === seen) return;
       request.onToken({ lane, plan: plan.name, text, tokens: tokens.slice(seen) });
     } else if (change.kind === "ended") {
-      request.onSpoken(voices[change.lane].finish());
+      request.onSpoken(voices[shownLane(change)].finish());
       void showMarkdown(exchange, layers, request);
     } else if (change.kind === "settled") {
       const stopped = exchange.answers.some(({ finish }) => finish === "stopped");
@@ -120,6 +121,11 @@ function choose({ pack }: Opened, asked: readonly string[]): Plans {
     throw new HalfdepthError("InvalidRequest", strings.library.noPlan(unknown, names));
   }
   return [chosen.first, chosen.second];
+}
+
+/** A post has two lanes. */
+function shownLane({ lane }: { lane: number }): 0 | 1 {
+  return lane === 0 ? 0 : 1;
 }
 
 function tellStage(stage: LoadStage, { onProgress }: LanesRequest): void {

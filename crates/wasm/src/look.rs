@@ -101,12 +101,7 @@ impl Engine {
         prompt: JsValue,
         answer: Vec<u32>,
     ) -> Result<JsValue, JsValue> {
-        let request: PromptRequest =
-            serde_wasm_bindgen::from_value(prompt).map_err(Failure::from)?;
-        let prompt = match request.prompt()? {
-            Prompt::Messages(messages) => self.prompt(&messages)?,
-            Prompt::Ids(ids) => ids,
-        };
+        let prompt = self.prompt_ids(prompt)?;
         if reference == lane {
             let reason = "a lane is no distance from itself; name two";
             return Err(Failure::new("InvalidRequest", reason).into());
@@ -160,8 +155,16 @@ impl Engine {
         to_js(&angles(&streams.await?))
     }
 
-    /// What a lane would say after these tokens, were it to end before its first layer, and after each.
-    pub async fn lens(&self, lane: usize, ids: Vec<u32>, top: usize) -> Result<JsValue, JsValue> {
+    /// What a lane would say after a prompt and the beginning of an answer, were it to end before its first layer, and after each.
+    pub async fn lens(
+        &self,
+        lane: usize,
+        prompt: JsValue,
+        answer: Vec<u32>,
+        top: usize,
+    ) -> Result<JsValue, JsValue> {
+        let mut ids = self.prompt_ids(prompt)?;
+        ids.extend(answer);
         let logits = self.with_lane(lane, async |lane| Ok(lane.logits_by_depth(&ids).await?));
         let logits = logits.await?;
         let logprobs: Vec<Vec<f64>> =
@@ -199,6 +202,14 @@ fn text_of(tokenizer: &Tokenizer, id: u32) -> Result<String, Failure> {
 }
 
 impl Engine {
+    fn prompt_ids(&self, prompt: JsValue) -> Result<Vec<u32>, Failure> {
+        let request: PromptRequest = serde_wasm_bindgen::from_value(prompt)?;
+        match request.prompt()? {
+            Prompt::Messages(messages) => self.prompt(&messages),
+            Prompt::Ids(ids) => Ok(ids),
+        }
+    }
+
     async fn with_lane<T>(
         &self,
         lane: usize,
