@@ -2,14 +2,17 @@
 
 #[path = "common/checkpoint.rs"]
 mod checkpoint;
+#[path = "common/memory.rs"]
+mod memory;
 #[path = "common/process.rs"]
 mod process;
 
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use checkpoint::{Shape, write_random};
+use memory::peak_anonymous_bytes;
 use process::{error, halfdepth, json, read_json, run, shared, text};
 use serde_json::Value;
 
@@ -190,23 +193,6 @@ fn a_killed_scan_leaves_no_scan_and_goes_on_to_the_same_bytes() {
         std::fs::read(&output).expect("reads"),
         std::fs::read(&whole).expect("reads")
     );
-}
-
-/// The most anonymous memory the process had, in bytes; mapped files do not count.
-fn peak_anonymous_bytes(child: &mut Child) -> u64 {
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
-    while child.try_wait().expect("a process").is_none() {
-        let status = std::fs::read_to_string(&status).unwrap_or_default();
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("RssAnon:"));
-        let kilobytes =
-            line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-        peak = peak.max(kilobytes.unwrap_or(0) * 1024);
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    peak
 }
 
 /// Scans random weights of this shape and says how much memory that took.

@@ -1,4 +1,5 @@
 //! Writes checkpoints of random bf16 weights, a tensor at a time.
+#![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
