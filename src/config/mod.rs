@@ -2,7 +2,13 @@
 //! GGUF metadata makes the same type in `checkpoint/gguf.rs`; a pack's manifest stores it as it is.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
+
+mod fields;
+mod rope;
+
+use fields::{Fields, brief};
+pub use rope::{Rope, RopeScaling};
 
 /// What one Llama is made of. A value that came through [`LlamaConfig::validate`] has sizes whose products fit in 64 bits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,41 +39,6 @@ pub struct LlamaConfig {
     pub bos_token: Option<u32>,
     /// Tokens that end an answer.
     pub eos_tokens: Vec<u32>,
-}
-
-/// Rotary embedding: the base and what was done to it for a longer context.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Rope {
-    /// Base of the geometric series of wavelengths.
-    pub theta: f64,
-    /// Change of the frequencies for a longer context.
-    pub scaling: RopeScaling,
-}
-
-/// How the rotary frequencies were changed for a longer context.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RopeScaling {
-    /// As trained.
-    None,
-    /// Every frequency divided by `factor`.
-    Linear {
-        /// Context is longer by this much.
-        factor: f64,
-    },
-    /// Llama 3: long wavelengths divided by `factor`, short ones kept, a ramp between.
-    Llama3 {
-        /// Divides the frequencies of the longest wavelengths.
-        factor: f64,
-        /// `original_context / low_freq_factor`: wavelengths above it are divided.
-        low_freq_factor: f64,
-        /// `original_context / high_freq_factor`: wavelengths below it are kept.
-        high_freq_factor: f64,
-        /// Positions before the context was made longer.
-        original_context: usize,
-    },
-    /// One divisor a frequency (GGUF's `rope_freqs.weight`); `head_dim / 2` of them.
-    Factors(Vec<f32>),
 }
 
 /// Why a configuration cannot be used.
@@ -131,39 +102,6 @@ pub enum ConfigError {
     },
 }
 
-impl Rope {
-    /// Radians per position of each rotated pair, highest first; `head_dim / 2` of them.
-    pub fn inverse_frequencies(&self, head_dim: usize) -> Vec<f64> {
-        let plain = (0..head_dim / 2).map(|i| self.theta.powf(-((2 * i) as f64) / head_dim as f64));
-        match &self.scaling {
-            RopeScaling::None => plain.collect(),
-            RopeScaling::Linear { factor } => plain.map(|f| f / factor).collect(),
-            RopeScaling::Llama3 {
-                factor,
-                low_freq_factor,
-                high_freq_factor,
-                original_context,
-            } => {
-                let original = *original_context as f64;
-                plain
-                    .map(|f| {
-                        let turns = original * f / std::f64::consts::TAU;
-                        // Share of the unscaled frequency: 0 below `low` turns over the old context, 1 above `high`.
-                        let kept = ((turns - low_freq_factor)
-                            / (high_freq_factor - low_freq_factor))
-                            .clamp(0.0, 1.0);
-                        f * kept + f / factor * (1.0 - kept)
-                    })
-                    .collect()
-            }
-            RopeScaling::Factors(factors) => plain
-                .enumerate()
-                .map(|(i, f)| f / factors.get(i).copied().map_or(1.0, f64::from))
-                .collect(),
-        }
-    }
-}
-
 impl LlamaConfig {
     /// Reads `config.json` and, where there is one, `generation_config.json` (its end tokens win, as in generation there).
     pub fn from_hugging_face(
@@ -219,7 +157,7 @@ impl LlamaConfig {
             vocab_size: config.size("vocab_size")?,
             context,
             rms_norm_eps: config.optional_number("rms_norm_eps")?.unwrap_or(1e-6) as f32,
-            rope: rope(&config, context)?,
+            rope: rope::read(&config, context)?,
             tied_head: config
                 .optional_flag("tie_word_embeddings")?
                 .unwrap_or(false),
@@ -285,7 +223,7 @@ impl LlamaConfig {
                 rule: "must be at most 1".into(),
             });
         }
-        validate_rope(&self.rope, self.head_dim)?;
+        rope::validate(&self.rope, self.head_dim)?;
         for (field, token) in self
             .bos_token
             .iter()
@@ -340,47 +278,6 @@ pub(crate) fn attention_bytes(queries: usize, head_dim: usize) -> usize {
 
 // What the attention kernels hold of one head.
 const MAX_HEAD_DIM: usize = 256;
-
-// Real ones have two kilobytes; per-layer lists of the largest models ten.
-const MAX_CONFIG_BYTES: usize = 1 << 20;
-
-fn validate_rope(rope: &Rope, head_dim: usize) -> Result<(), ConfigError> {
-    positive("rope theta", rope.theta)?;
-    match &rope.scaling {
-        RopeScaling::None => Ok(()),
-        RopeScaling::Linear { factor } => positive("rope factor", *factor),
-        RopeScaling::Llama3 {
-            factor,
-            low_freq_factor,
-            high_freq_factor,
-            original_context,
-        } => {
-            positive("rope factor", *factor)?;
-            positive("rope low_freq_factor", *low_freq_factor)?;
-            positive("rope high_freq_factor", *high_freq_factor)?;
-            if high_freq_factor <= low_freq_factor {
-                return Err(ConfigError::Range {
-                    field: "rope high_freq_factor",
-                    found: high_freq_factor.to_string(),
-                    rule: format!("must be above low_freq_factor = {low_freq_factor}"),
-                });
-            }
-            positive("rope original_context", *original_context as f64)
-        }
-        RopeScaling::Factors(factors) => {
-            if factors.len() != head_dim / 2 {
-                return Err(ConfigError::Range {
-                    field: "rope factors",
-                    found: format!("{} values", factors.len()),
-                    rule: format!("must be head_dim / 2 = {} values", head_dim / 2),
-                });
-            }
-            factors
-                .iter()
-                .try_for_each(|factor| positive("rope factors", f64::from(*factor)))
-        }
-    }
-}
 
 fn positive(field: &'static str, found: f64) -> Result<(), ConfigError> {
     if found.is_finite() && found > 0.0 {
@@ -443,172 +340,4 @@ fn refuse_unsupported(config: &Fields) -> Result<(), ConfigError> {
         return unsupported("sliding_window", &Value::from(window));
     }
     Ok(())
-}
-
-/// New spelling: everything in `rope_parameters`. Old: `rope_theta` beside `rope_scaling`, its kind under `rope_type` or `type`.
-fn rope(config: &Fields, context: usize) -> Result<Rope, ConfigError> {
-    let settings = match config.object("rope_parameters")? {
-        Some(parameters) => Some(parameters),
-        None => config.object("rope_scaling")?,
-    };
-    let theta = match &settings {
-        Some(settings) => settings.optional_number("rope_theta")?,
-        None => None,
-    };
-    let theta = match theta {
-        Some(theta) => theta,
-        None => config.optional_number("rope_theta")?.unwrap_or(10_000.0),
-    };
-    let Some(settings) = settings else {
-        return Ok(Rope {
-            theta,
-            scaling: RopeScaling::None,
-        });
-    };
-    if let Some(share) = settings.optional_number("partial_rotary_factor")?
-        && share != 1.0
-    {
-        return Err(ConfigError::Unsupported {
-            feature: "partial_rotary_factor".into(),
-            found: share.to_string(),
-        });
-    }
-    let kind = settings.get("rope_type").or_else(|| settings.get("type"));
-    let scaling = match kind {
-        None if settings.has_objects() => {
-            return Err(ConfigError::Unsupported {
-                feature: "rope_parameters".into(),
-                found: "one entry a layer type".into(),
-            });
-        }
-        None => RopeScaling::None,
-        Some(kind) => match kind.as_str() {
-            Some("default") => RopeScaling::None,
-            Some("linear") => RopeScaling::Linear {
-                factor: settings.number("factor")?,
-            },
-            Some("llama3") => RopeScaling::Llama3 {
-                factor: settings.number("factor")?,
-                low_freq_factor: settings.number("low_freq_factor")?,
-                high_freq_factor: settings.number("high_freq_factor")?,
-                original_context: settings
-                    .optional_size("original_max_position_embeddings")?
-                    .unwrap_or(context),
-            },
-            _ => {
-                return Err(ConfigError::Unsupported {
-                    feature: "rope_type".into(),
-                    found: brief(kind),
-                });
-            }
-        },
-    };
-    Ok(Rope { theta, scaling })
-}
-
-/// A JSON object whose fields are read by name and kind; `null` counts as absent.
-struct Fields {
-    map: Map<String, Value>,
-}
-
-impl Fields {
-    fn parse(file: &'static str, json: &[u8]) -> Result<Self, ConfigError> {
-        if json.len() > MAX_CONFIG_BYTES {
-            return Err(ConfigError::TooLarge {
-                file,
-                bytes: json.len(),
-                limit: MAX_CONFIG_BYTES,
-            });
-        }
-        match serde_json::from_slice(json) {
-            Ok(map) => Ok(Self { map }),
-            Err(error) => Err(ConfigError::Json {
-                file,
-                reason: error.to_string(),
-            }),
-        }
-    }
-
-    fn get(&self, field: &str) -> Option<&Value> {
-        self.map.get(field).filter(|value| !value.is_null())
-    }
-
-    fn has_objects(&self) -> bool {
-        self.map.values().any(Value::is_object)
-    }
-
-    fn object(&self, field: &str) -> Result<Option<Fields>, ConfigError> {
-        self.read(field, "an object", |value| {
-            value.as_object().map(|map| Fields { map: map.clone() })
-        })
-    }
-
-    fn size(&self, field: &str) -> Result<usize, ConfigError> {
-        self.optional_size(field)?
-            .ok_or_else(|| ConfigError::Missing {
-                field: field.into(),
-            })
-    }
-
-    fn optional_size(&self, field: &str) -> Result<Option<usize>, ConfigError> {
-        self.read(field, "a whole number, not negative", |value| {
-            value
-                .as_u64()
-                .and_then(|number| usize::try_from(number).ok())
-        })
-    }
-
-    fn number(&self, field: &str) -> Result<f64, ConfigError> {
-        self.optional_number(field)?
-            .ok_or_else(|| ConfigError::Missing {
-                field: field.into(),
-            })
-    }
-
-    fn optional_number(&self, field: &str) -> Result<Option<f64>, ConfigError> {
-        self.read(field, "a number", Value::as_f64)
-    }
-
-    fn optional_flag(&self, field: &str) -> Result<Option<bool>, ConfigError> {
-        self.read(field, "true or false", Value::as_bool)
-    }
-
-    /// One token id or a list of them.
-    fn tokens(&self, field: &str) -> Result<Vec<u32>, ConfigError> {
-        let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
-        let tokens = self.read(field, "a token id or a list of them", |value| match value {
-            Value::Array(list) => list.iter().map(id).collect(),
-            one => id(one).map(|id| vec![id]),
-        })?;
-        Ok(tokens.unwrap_or_default())
-    }
-
-    fn read<T>(
-        &self,
-        field: &str,
-        expected: &'static str,
-        convert: impl Fn(&Value) -> Option<T>,
-    ) -> Result<Option<T>, ConfigError> {
-        match self.get(field) {
-            None => Ok(None),
-            Some(value) => match convert(value) {
-                Some(converted) => Ok(Some(converted)),
-                None => Err(ConfigError::Field {
-                    field: field.into(),
-                    expected,
-                    found: brief(value),
-                }),
-            },
-        }
-    }
-}
-
-/// A value as an error shows it: short, whatever the file holds.
-fn brief(value: &Value) -> String {
-    let text = match value {
-        Value::Array(list) => format!("a list of {}", list.len()),
-        Value::Object(map) => format!("an object of {} fields", map.len()),
-        other => other.to_string(),
-    };
-    text.chars().take(80).collect()
 }
