@@ -383,6 +383,7 @@ export const strings = {
     ],
     examplesLabel: "Try one of these",
     send: "Ask both",
+    sendThree: "Ask all three",
     stop: "Stop",
     regenerate: "Regenerate",
     newConversation: "Start anew",
@@ -424,7 +425,7 @@ export const strings = {
   },
 
   ready: ({ name }: PackInfo, memory: string) =>
-    `${name} is ready: ${memory} of weights on the GPU, shared by both lanes. No question leaves your machine.`,
+    `${name} is ready: ${memory} of weights on the GPU, shared by the lanes. No question leaves your machine.`,
 
   loading: {
     title: "Loading the model",

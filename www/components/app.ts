@@ -267,6 +267,7 @@ export class App extends LitElement {
           : nothing
       }
       <hd-ask
+        lanes=${this.plans?.length ?? 2}
         ?ready=${this.load.kind === "ready"}
         ?running=${this.occupied}
         ?started=${this.conversation.exchanges.length > 0}

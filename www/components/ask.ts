@@ -14,6 +14,8 @@ export class Asked extends CustomEvent<{ question: string }> {
 export class Ask extends LitElement {
   /** A model is there to answer. */
   @property({ type: Boolean }) ready = false;
+  /** How many lanes a question goes to. */
+  @property({ type: Number }) lanes = 2;
   @property({ type: Boolean }) running = false;
   /** There is a conversation to go on with or to leave. */
   @property({ type: Boolean }) started = false;
@@ -96,7 +98,7 @@ export class Ask extends LitElement {
           aria-describedby="hint"
         ></textarea>
         <button class="primary" ?disabled=${!this.ready && !this.running}>
-          ${this.running ? words.stop : words.send}
+          ${this.running ? words.stop : this.lanes === 3 ? words.sendThree : words.send}
         </button>
       </form>
       <div class="more">
