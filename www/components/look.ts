@@ -8,6 +8,7 @@ import { strings } from "../strings";
 import type { Exchange } from "../turns";
 import type { Findings, Lens, Looked } from "./looking";
 import { shared } from "./shared";
+import { figures } from "./table";
 
 /** A token is looked at whose lens has not been read. */
 export class LensAsked extends CustomEvent<{ token: number }> {
@@ -29,6 +30,7 @@ export class Look extends LitElement {
 
   static override styles = [
     shared,
+    figures,
     css`
       :host {
         display: grid;
@@ -104,27 +106,12 @@ export class Look extends LitElement {
 
       table {
         width: 100%;
-        border-collapse: collapse;
-        font-size: 0.85rem;
-        font-variant-numeric: tabular-nums;
       }
 
       caption {
         padding-bottom: 0.3rem;
         color: var(--muted);
         text-align: left;
-      }
-
-      th,
-      td {
-        padding: 0.15rem 0.5rem;
-        border-top: 1px solid var(--line);
-        text-align: left;
-        font-weight: 400;
-      }
-
-      thead th {
-        font-weight: 600;
       }
 
       td.said {

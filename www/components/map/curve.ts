@@ -4,6 +4,7 @@ import { customElement, property } from "lit/decorators.js";
 import { STRATEGIES, type Curve, type Point, type Strategy } from "../../scan";
 import { strings } from "../../strings";
 import { shared } from "../shared";
+import { figures } from "../table";
 import { tickStep } from "./heat-map";
 
 const WIDTH = 520;
@@ -22,6 +23,7 @@ export class CurveChart extends LitElement {
 
   static override styles = [
     shared,
+    figures,
     css`
       :host {
         display: block;
@@ -96,24 +98,6 @@ export class CurveChart extends LitElement {
       .scroll {
         max-height: 20rem;
         overflow: auto;
-      }
-
-      table {
-        border-collapse: collapse;
-        font-size: 0.85rem;
-        font-variant-numeric: tabular-nums;
-      }
-
-      th,
-      td {
-        padding: 0.1rem 0.75rem 0.1rem 0;
-        border-top: 1px solid var(--line);
-        text-align: left;
-        font-weight: 400;
-      }
-
-      thead th {
-        font-weight: 600;
       }
     `,
   ];

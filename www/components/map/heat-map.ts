@@ -5,6 +5,7 @@ import { customElement, property, state } from "lit/decorators.js";
 import { bestBlocks, type Scan } from "../../scan";
 import { strings } from "../../strings";
 import { shared } from "../shared";
+import { figures } from "../table";
 import { viridis } from "./colours";
 
 const LEFT = 44;
@@ -21,6 +22,7 @@ export class HeatMap extends LitElement {
 
   static override styles = [
     shared,
+    figures,
     css`
       :host {
         display: block;
@@ -69,21 +71,13 @@ export class HeatMap extends LitElement {
       }
 
       table {
-        border-collapse: collapse;
         font-size: 0.75rem;
-        font-variant-numeric: tabular-nums;
       }
 
       th,
       td {
         padding: 0.1rem 0.4rem;
-        border-top: 1px solid var(--line);
         text-align: right;
-        font-weight: 400;
-      }
-
-      thead th {
-        font-weight: 600;
       }
     `,
   ];

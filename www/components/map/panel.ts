@@ -10,6 +10,7 @@ import type { Session } from "../../session";
 import { strings } from "../../strings";
 import { PlanChanged } from "../depth";
 import { shared } from "../shared";
+import { figures } from "../table";
 import "./curve";
 import "./heat-map";
 
@@ -62,6 +63,7 @@ export class MapPanel extends LitElement {
 
   static override styles = [
     shared,
+    figures,
     css`
       :host {
         display: grid;
@@ -146,21 +148,6 @@ export class MapPanel extends LitElement {
 
       table {
         width: 100%;
-        border-collapse: collapse;
-        font-size: 0.85rem;
-        font-variant-numeric: tabular-nums;
-      }
-
-      th,
-      td {
-        padding: 0.2rem 0.5rem 0.2rem 0;
-        border-top: 1px solid var(--line);
-        text-align: left;
-        font-weight: 400;
-      }
-
-      thead th {
-        font-weight: 600;
       }
 
       td button {
