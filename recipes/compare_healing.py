@@ -7,6 +7,7 @@ texts, in f32 and as a 4-bit pack. Plans:
   simple   the deepest layers but the last
   greedy   the layers whose loss on VALID is least when they go
   random   a block at a place drawn by the seed: the control, healed equally
+  full     every layer: the other control, trained equally on the text (lora, last-layers), which tells healing from more training
 A plan of its own for each seed only where it is drawn; what does not depend on the seed (no healing, a patch) is made once for the other plans.
 
 Everything is a step that leaves a file: the same command goes on where it was ended, and does nothing that is done. OUT_DIR/comparison.json has every figure,
@@ -37,6 +38,8 @@ METHODS = {
     "last-layers": ["--method", "last-layers", "--learning-rate", "5e-4"],
 }
 TRAINED = ("lora", "distill", "last-layers")
+# What learns from the text, and so goes on where nothing is left out.
+FROM_TEXT = ("lora", "last-layers")
 
 
 def main():
@@ -61,7 +64,7 @@ def parse():
     parser.add_argument("--held-out", nargs="+", required=True, help="texts to be judged by")
     parser.add_argument("--halfdepth", default="halfdepth", help="the command")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--plans", nargs="+", choices=["simple", "greedy", "random"], default=["simple", "greedy", "random"])
+    parser.add_argument("--plans", nargs="+", choices=["simple", "greedy", "random", "full"], default=["simple", "greedy", "random", "full"])
     parser.add_argument("--drop", nargs="+", type=int, default=[25, 50], help="per cent of the layers")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=400)
@@ -73,14 +76,16 @@ def parse():
 
 def runs(args):
     """Every run, seed by seed: an early end leaves whole rows."""
+    cuts = [(plan, drop) for drop in args.drop for plan in args.plans if plan != "full"]
     for seed in args.seeds:
-        for drop in args.drop:
-            for plan in args.plans:
-                for method in args.methods:
-                    depends_on_seed = plan == "random" or method in TRAINED
-                    if depends_on_seed or seed == args.seeds[0]:
-                        name = f"{plan}-{drop}-{method}-{seed}"
-                        yield {"name": name, "plan": plan, "drop": drop, "method": method, "seed": seed}
+        for plan, drop in [*cuts, *([("full", 0)] if "full" in args.plans else [])]:
+            for method in args.methods:
+                if plan == "full" and method not in FROM_TEXT:
+                    continue
+                depends_on_seed = plan == "random" or method in TRAINED
+                if depends_on_seed or seed == args.seeds[0]:
+                    name = f"{plan}-{drop}-{method}-{seed}"
+                    yield {"name": name, "plan": plan, "drop": drop, "method": method, "seed": seed}
 
 
 class Runner:
@@ -101,8 +106,10 @@ class Runner:
         self.measure(self.out / "full", ["--plan", "full"], self.args.model)
 
     def plan(self, run):
-        """A plan's file."""
+        """A plan's file, or the name of the one that needs none."""
         kind, drop = run["plan"], run["drop"]
+        if kind == "full":
+            return kind
         seed = run["seed"] if kind == "random" else 0
         path = self.out / "plans" / f"{kind}-{drop}{f'-{seed}' if kind == 'random' else ''}.json"
         if path.exists():
@@ -169,8 +176,9 @@ class Runner:
         full = {kind: losses(self.out / "full" / f"{kind}.json") for kind in ("f32", "q4")}
         rows = []
         for run, folder, cost in self.done:
-            plan = json.loads(self.plan(run).read_text())
-            row = {**run, "layers": plan["layers"], **cost, "curve": curve(folder / "healing" / "log.jsonl")}
+            plan = self.plan(run)
+            layers = None if plan == "full" else json.loads(plan.read_text())["layers"]
+            row = {**run, "layers": layers, **cost, "curve": curve(folder / "healing" / "log.jsonl")}
             row["loss"] = {kind: losses(folder / f"{kind}.json") for kind in ("f32", "q4")}
             rows.append(row)
         for row in rows:

@@ -37,19 +37,24 @@ def tables(results):
     lines = [f"# {results['model']}: what healing brings back", ""]
     lines += [f"Nats a token on held-out text (at most {results['settings']['windows']} windows of 128 predictions, each after the begin token alone), in f32 and"]
     lines += ["as a 4-bit pack. Gap closed: 1 where the loss is the full model's again, 0 where it is the cut's; several seeds: mean and 95 % interval"]
-    lines += ["(Student's t). The random block is another for each seed.", ""]
+    lines += ["(Student's t). To control: the same share of the gap to the whole model that learned the same text by the same method, in f32, which takes out"]
+    lines += ["what more training on the text gives any model. The random block is another for each seed.", ""]
     for drop in sorted({run["drop"] for run in results["runs"]}):
         for text in results["texts"]:
             full = results["full"]
-            lines += [f"## {drop} % of the layers dropped, {text}", ""]
+            what = f"{drop} % of the layers dropped" if drop else "The whole model, trained on the text"
+            lines += [f"## {what}, {text}", ""]
             lines += [f"Full model: {full['f32'][text]:.4f}, in 4 bits {full['q4'][text]:.4f}.", ""]
-            lines += ["| plan | method | loss, f32 | gap closed | loss, 4 bits | gap closed | tokens | seconds |", "|---|---|---|---|---|---|---|---|"]
+            lines += ["| plan | method | loss, f32 | gap closed | to control | loss, 4 bits | gap closed | tokens | seconds |", "|---|---|---|---|---|---|---|---|---|"]
             for (plan, method), runs in groups(results["runs"], drop).items():
                 cells = [plan, method]
                 for kind in ("f32", "q4"):
                     cells.append(estimate([run["loss"][kind][text] for run in runs], 3))
                     gaps = [run["gap_closed"][kind].get(text) for run in runs if run.get("gap_closed")]
                     cells.append("" if method == "none" or None in gaps or not gaps else estimate(gaps, 2))
+                    if kind == "f32":
+                        shares = [share for share in (share_of_control(results["runs"], run, text) for run in runs) if share is not None]
+                        cells.append(estimate(shares, 2) if shares else "")
                 tokens = [run["tokens"] for run in runs if run.get("tokens")]
                 cells.append(f"{statistics.mean(tokens) / 1e6:.2f} M" if tokens else "")
                 seconds = [run["seconds"] for run in runs if run.get("seconds")]
@@ -57,6 +62,18 @@ def tables(results):
                 lines.append("| " + " | ".join(cells) + " |")
             lines.append("")
     return "\n".join(lines)
+
+
+def share_of_control(runs, run, text):
+    """Share of the gap to the whole model trained equally that a run closed, in f32; None where there is no such control."""
+    if run["drop"] == 0:
+        return None
+    same = lambda other: (other["plan"], other["drop"]) == (run["plan"], run["drop"]) and (run["plan"] != "random" or other["seed"] == run["seed"])
+    cuts = [other["loss"]["f32"][text] for other in runs if other["method"] == "none" and same(other)]
+    controls = [other["loss"]["f32"][text] for other in runs if other["drop"] == 0 and other["method"] == run["method"]]
+    if not cuts or not controls:
+        return None
+    return (cuts[0] - run["loss"]["f32"][text]) / (cuts[0] - statistics.mean(controls))
 
 
 def groups(runs, drop):
@@ -82,17 +99,20 @@ PLOT, LEFT, TOP, BOTTOM, RIGHT = (300, 200), 60, 78, 50, 20
 def figure(results):
     """Held-out loss while healing: a panel for each plan and share dropped, a line for each seed."""
     panels = list(dict.fromkeys((run["drop"], run["plan"]) for run in results["runs"] if run["curve"]))
-    columns = max(1, len({plan for _, plan in panels}))
-    rows = math.ceil(len(panels) / columns)
+    # A row for each share dropped, the control of nothing dropped last.
+    drops = sorted({drop for drop, _ in panels}, key=lambda drop: (drop == 0, drop))
+    rows = [[panel for panel in panels if panel[0] == drop] for drop in drops]
     across, down = LEFT + PLOT[0] + RIGHT, PLOT[1] + BOTTOM + 34
-    width, height = across * columns, TOP + down * rows
+    width, height = across * max([2, *map(len, rows)]), TOP + down * len(rows)
     shapes = [f'<rect width="{width}" height="{height}" fill="#ffffff"/>', text(16, 26, f"{results['model']}: held-out loss while healing", 15)]
     for at, (method, colour) in enumerate((method, colour) for method, colour in COLOURS.items() if method != "patch"):
         shapes += [line([(16 + 130 * at, 48), (40 + 130 * at, 48)], colour, 2), text(46 + 130 * at, 52, method, 12)]
     shapes += [text(16 + 130 * 3, 52, "grey: as cut", 12, "#777777")]
-    for at, (drop, plan) in enumerate(panels):
-        corner = (LEFT + across * (at % columns), TOP + 24 + down * (at // columns))
-        shapes += panel(corner, f"{plan}, {drop} % dropped", [run for run in results["runs"] if (run["drop"], run["plan"]) == (drop, plan)])
+    for row, shown in enumerate(rows):
+        for column, (drop, plan) in enumerate(shown):
+            corner = (LEFT + across * column, TOP + 24 + down * row)
+            title = f"{plan}, {drop} % dropped" if drop else "the whole model, trained on"
+            shapes += panel(corner, title, [run for run in results["runs"] if (run["drop"], run["plan"]) == (drop, plan)])
     body = "\n".join(shapes)
     return f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" font-family="Roboto, Helvetica, Arial, sans-serif">\n{body}\n</svg>\n'
 

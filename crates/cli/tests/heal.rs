@@ -434,6 +434,47 @@ fn a_patch_is_healed_further() {
     );
 }
 
+/// The control of a comparison: what learns from a text goes on learning where nothing was cut.
+#[test]
+fn the_whole_model_learns_from_a_text_and_the_pruned_folder_of_it_is_whole() {
+    let texts = texts();
+    let (model, output, folder) = (shared(MODEL), texts.path("whole"), texts.path("hf"));
+    let more = [
+        "--plan",
+        "full",
+        "--method",
+        "lora",
+        "--rank",
+        "4",
+        "--learning-rate",
+        "3e-3",
+        "--steps",
+        "10",
+        "--json",
+    ];
+    let mut arguments = texts.heal(&output, &more);
+    // The plan that is asked for stands in place of the simple half.
+    arguments.drain(2..4);
+    let report = json(&slices(&arguments));
+    assert!(report["loss_after"].as_f64() < report["loss_before"].as_f64());
+    json(&[
+        "prune",
+        text(&model),
+        "--healed",
+        text(&output),
+        "--to",
+        "hf",
+        "--json",
+        "-o",
+        text(&folder),
+    ]);
+    let (whole, pruned) = (
+        read_json(&model.join("config.json")),
+        read_json(&folder.join("config.json")),
+    );
+    assert_eq!(pruned["num_hidden_layers"], whole["num_hidden_layers"]);
+}
+
 #[test]
 fn what_cannot_be_healed_is_refused_before_the_work_begins() {
     let texts = texts();
@@ -464,7 +505,7 @@ fn what_cannot_be_healed_is_refused_before_the_work_begins() {
         error(&[&known[..], changes].concat())
     };
     let learn = text(&texts.learn);
-    let rows: [(&[&str], &str); 12] = [
+    let rows: [(&[&str], &str); 14] = [
         (&[], "nothing to learn from"),
         (&["--text", text(&empty)], "is empty"),
         (&["--text", text(&short)], "not one sequence"),
@@ -473,6 +514,23 @@ fn what_cannot_be_healed_is_refused_before_the_work_begins() {
         (&["--text", text(texts.folder.path())], "is a folder"),
         (&["--text", learn, "--valid", learn], "cannot be both"),
         (&["--text", learn, "--plan", "full"], "nothing to heal"),
+        (
+            &[
+                "--text",
+                learn,
+                "--plan",
+                "full",
+                "--method",
+                "lora",
+                "--kl-weight",
+                "1",
+            ],
+            "nothing to heal",
+        ),
+        (
+            &["--text", learn, "--plan", "full", "--method", "patch"],
+            "nothing for `--method patch`",
+        ),
         (
             &["--text", learn, "--method", "lora", "--rank", "65"],
             "--rank 65 is above",

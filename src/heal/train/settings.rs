@@ -6,6 +6,7 @@ use super::schedule::Schedule;
 use crate::checkpoint::LayerWeight;
 use crate::config::LlamaConfig;
 use crate::heal::HealError;
+use crate::plan::LayerPlan;
 
 /// All that a training run depends on beside the model, the plan and the text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -118,6 +119,24 @@ impl Settings {
             }
         };
         (0..layers.len()).filter(is_trained).collect()
+    }
+
+    /// Refuses a plan that leaves no layer out, unless the text alone is learned: training the whole model further is the control
+    /// that tells healing from that.
+    ///
+    /// # Errors
+    /// All of `layers` run, and full depth would be its own teacher.
+    pub fn check_plan(&self, plan: &LayerPlan, layers: usize) -> Result<(), HealError> {
+        if plan.layers.len() < layers || !self.objective.needs_teacher() {
+            return Ok(());
+        }
+        let plan = &plan.name;
+        Err(HealError::Settings {
+            what: format!(
+                "the plan `{plan}` leaves no layer out, so there is nothing to heal; name one that does, or train the whole model on the text \
+                 with `--method lora` or `last-layers`"
+            ),
+        })
     }
 
     /// Refuses what cannot be trained.

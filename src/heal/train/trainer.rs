@@ -94,19 +94,12 @@ impl<'s> Trainer<'s> {
     /// Loads what runs. Nothing is trained yet.
     ///
     /// # Errors
-    /// The settings cannot be trained with, the plan keeps everything, or weights cannot be read.
+    /// The settings cannot be trained with, the plan leaves nothing to learn, or weights cannot be read.
     pub fn new(parts: Parts<'s>) -> Result<Self, HealError> {
         let config = parts.source.config();
         parts.settings.check(config)?;
         let plan = parts.record.plan()?;
-        if plan.layers.len() == config.layers {
-            let plan = plan.name;
-            return Err(HealError::Settings {
-                what: format!(
-                    "the plan `{plan}` leaves no layer out, so there is nothing to heal; name one that does"
-                ),
-            });
-        }
+        parts.settings.check_plan(&plan, config.layers)?;
         let (settings, device) = (&parts.settings, &parts.device);
         let teacher = settings.objective.needs_teacher().then(|| {
             let full = LayerPlan::full(config.layers)?;

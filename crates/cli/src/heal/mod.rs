@@ -27,7 +27,8 @@ pub(crate) struct Args {
     /// A Hugging Face folder, a .gguf file, or a pack
     #[arg(required_unless_present = "preset")]
     model: Option<PathBuf>,
-    /// The layers that run: a plan of the pack, or `half` (the simple half: the deepest layers but the last left out), or a file that `halfdepth plan` wrote
+    /// The layers that run: a plan of the pack, or `half` (the simple half: the deepest layers but the last left out), a file that `halfdepth plan` wrote,
+    /// or `full`, which learns the text and is the control
     #[arg(long, default_value = "half", conflicts_with = "drop")]
     plan: String,
     /// Layers to leave out, counted from 0: `--drop 4,5,6`
@@ -221,10 +222,12 @@ fn plan(args: &Args, model: &Model, hashes: &[String]) -> Result<LayerPlan> {
         None if args.drop.is_empty() => model.plan(&args.plan)?.unreplaced()?,
         None => LayerPlan::without(config.layers, &args.drop)?,
     };
-    if plan.layers.len() == config.layers {
+    // What trains asks its settings.
+    let trains = !matches!(args.how.method, Method::Patch | Method::None);
+    if plan.layers.len() == config.layers && !trains {
+        let (plan, method) = (plan.name, args.how.method.name());
         bail!(
-            "the plan `{}` leaves no layer out, so there is nothing to heal; name one that does",
-            plan.name
+            "the plan `{plan}` leaves no layer out, so there is nothing for `--method {method}`; name one that does"
         );
     }
     Ok(plan)

@@ -52,6 +52,7 @@ pub(super) fn run(
     let config = subject.model.source().config();
     let settings = args.how.settings(config.context, args.conduct.seed)?;
     settings.check(config)?;
+    settings.check_plan(&subject.plan, config.layers)?;
     let mut texts = text::read(args, subject.encoder.tokenizer())?;
     let corpus = Corpus::new(
         std::mem::take(&mut texts.train),
@@ -275,7 +276,7 @@ impl Run<'_, '_> {
             .is_some_and(|(best, before)| best >= before)
         {
             println!(
-                "  warning: that is no better than the cut itself; take a lower --learning-rate, more --steps, or a text nearer to the held-out one"
+                "  warning: that is no better than before; take a lower --learning-rate, more --steps, or a text nearer to the held-out one"
             );
         }
         if end == End::Minutes {
