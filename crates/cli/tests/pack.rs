@@ -4,7 +4,7 @@
 mod process;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use process::{error, json, read_json, run, shared, text};
 use serde_json::Value;
@@ -34,6 +34,52 @@ fn figure(report: &Value, task: &str, text: &str, name: &str) -> f64 {
         .find(|found| found["task"] == task && found["text"] == text);
     let value = &found.expect("the task")["figures"][name]["value"];
     value.as_f64().expect("a number")
+}
+
+/// Every figure of every plan of a pack, on every text that its manifest names, measured anew by `eval` over `windows` of 128 predictions.
+fn expect_figures(pack: &Path, texts: &[PathBuf; 2], windows: usize, state: &Path) {
+    let manifest = read_json(&pack.join("manifest.json"));
+    for plan in manifest["plans"].as_array().expect("plans") {
+        let name = plan["name"].as_str().expect("a name");
+        let report = json(&[
+            "eval",
+            text(pack),
+            "--plan",
+            name,
+            "--tasks",
+            "loss,compare",
+            "--text",
+            text(&texts[0]),
+            text(&texts[1]),
+            "--limit",
+            &windows.to_string(),
+            "--device",
+            "cpu",
+            "--state",
+            text(state),
+            "--json",
+        ]);
+        for (number, path) in texts.iter().enumerate() {
+            let of = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .expect("a name");
+            assert_eq!(manifest["evaluation"][number]["text"], of);
+            let figures = &plan["figures"][number];
+            for (field, task) in [
+                ("cross_entropy", "loss"),
+                ("agreement", "compare"),
+                ("kl", "compare"),
+            ] {
+                let promised = figures[field].as_f64().expect("a figure");
+                let found = figure(&report, task, of, field);
+                assert!(
+                    (promised - found).abs() < 1e-3,
+                    "{name}, {of}, {field}: {promised} {found}"
+                );
+            }
+        }
+    }
 }
 
 #[test]
@@ -76,48 +122,7 @@ fn eval_reproduces_the_figures_of_every_plan_of_a_healed_pack() {
     assert_eq!(plans[2]["title"], "Half depth: patched");
     assert_eq!(plans[2]["layers"], plans[1]["layers"]);
 
-    let state = at("state");
-    for plan in plans {
-        let name = plan["name"].as_str().expect("a name");
-        let report = json(&[
-            "eval",
-            text(&pack),
-            "--plan",
-            name,
-            "--tasks",
-            "loss,compare",
-            "--text",
-            text(&texts[0]),
-            text(&texts[1]),
-            "--limit",
-            "8",
-            "--device",
-            "cpu",
-            "--state",
-            text(&state),
-            "--json",
-        ]);
-        for (number, path) in texts.iter().enumerate() {
-            let of = path
-                .file_name()
-                .and_then(|name| name.to_str())
-                .expect("a name");
-            assert_eq!(manifest["evaluation"][number]["text"], of);
-            let figures = &plan["figures"][number];
-            for (field, task) in [
-                ("cross_entropy", "loss"),
-                ("agreement", "compare"),
-                ("kl", "compare"),
-            ] {
-                let promised = figures[field].as_f64().expect("a figure");
-                let found = figure(&report, task, of, field);
-                assert!(
-                    (promised - found).abs() < 1e-3,
-                    "{name}, {of}, {field}: {promised} {found}"
-                );
-            }
-        }
-    }
+    expect_figures(&pack, &texts, 8, &at("state"));
     // Healed, it is another model than the half alone.
     let loss = |plan: usize| plans[plan]["figures"][0]["cross_entropy"].as_f64();
     assert_ne!(loss(1), loss(2));
@@ -175,43 +180,25 @@ fn eval_reproduces_the_figures_of_every_plan_of_a_healed_pack() {
 /// What the model card says of the pack that ships, measured anew on the text that is at hand.
 #[test]
 fn eval_reproduces_the_figures_of_the_pack_that_ships() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/halfdepth-stories-12L");
-    let manifest = read_json(&folder.join("manifest.json"));
-    let stories = shared(TEXTS[0]);
-    let mut losses = Vec::new();
-    for plan in manifest["plans"].as_array().expect("plans") {
-        let name = plan["name"].as_str().expect("a name");
-        let arguments = [
-            "eval",
-            text(&folder),
-            "--plan",
-            name,
-            "--tasks",
-            "loss",
-            "--text",
-            text(&stories),
-        ];
-        let rest = ["--limit", "16", "--device", "cpu", "--json"];
-        let report = json(&[&arguments[..], &rest].concat());
-        let found = figure(
-            &report,
-            "loss",
-            "tinystories_val_0.8MB.txt",
-            "cross_entropy",
-        );
-        let written = plan["figures"][0]["cross_entropy"]
-            .as_f64()
-            .expect("a figure");
-        assert!((found - written).abs() < 1e-3, "{name}: {found}, {written}");
-        losses.push((name, found));
-    }
-    let loss = |name| {
-        losses
-            .iter()
-            .find(|(plan, _)| *plan == name)
-            .expect("a plan")
-            .1
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pack = here.join("../../models/halfdepth-stories-12L");
+    let texts = [
+        shared(TEXTS[0]),
+        here.join("tests/data/dialogues_held_out.txt"),
+    ];
+    let state = tempfile::tempdir().expect("a folder");
+    expect_figures(&pack, &texts, 16, state.path());
+
+    let manifest = read_json(&pack.join("manifest.json"));
+    let loss = |name: &str, text: usize| -> f64 {
+        let plans = manifest["plans"].as_array().expect("plans");
+        let plan = plans.iter().find(|plan| plan["name"] == name);
+        let figures = &plan.expect("the plan")["figures"][text];
+        figures["cross_entropy"].as_f64().expect("a figure")
     };
-    let closed = (loss("best-half") - loss("healed")) / (loss("best-half") - loss("full"));
-    assert!(closed > 0.5, "healing closes {closed} of the gap");
+    for of in 0..texts.len() {
+        let cut = loss("best-half", of);
+        let closed = (cut - loss("healed", of)) / (cut - loss("full", of));
+        assert!(closed > 0.5, "healing closes {closed} of the gap");
+    }
 }
