@@ -1,5 +1,18 @@
 //! In: logits. Out: what they say of the next token, summed in f64, since distributions close to each other are compared.
 
+use super::DecodeError;
+
+/// Logits that distributions can be made of: of others no comparison means anything, though some would come out as agreement.
+///
+/// # Errors
+/// One of them is no number, or infinite.
+pub fn finite(logits: Vec<f32>) -> Result<Vec<f32>, DecodeError> {
+    match logits.iter().all(|x| x.is_finite()) {
+        true => Ok(logits),
+        false => Err(DecodeError::NonFinite),
+    }
+}
+
 /// ln p of every token.
 pub fn log_softmax(logits: &[f32]) -> Vec<f64> {
     let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -25,6 +38,17 @@ pub fn divergence(p: &[f32], q: &[f32]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn logits_that_are_no_numbers_are_refused() {
+        assert_eq!(finite(vec![0.5, -1.0]).ok(), Some(vec![0.5, -1.0]));
+        for odd in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            assert!(matches!(
+                finite(vec![0.5, odd]),
+                Err(DecodeError::NonFinite)
+            ));
+        }
+    }
 
     #[test]
     fn equal_distributions_are_nothing_apart_and_others_as_reckoned_by_hand() {

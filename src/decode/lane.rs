@@ -10,6 +10,7 @@ use std::sync::Arc;
 use burn::tensor::{ExecutionError, Tensor};
 
 use super::DecodeError;
+use super::distribution::finite;
 use super::machine::{BATCH, Machine, Pass, attentions};
 pub(super) use super::machine::{SCORE_ROWS, VERIFY_ROWS};
 use super::pace::Pace;
@@ -412,7 +413,7 @@ impl Lane {
         self.unpick();
         let logits = self.machine.score(tokens, self.cached.len()).await?;
         self.cached.extend_from_slice(tokens);
-        Ok(logits)
+        finite(logits)
     }
 
     /// Reads `tokens`; gives the residual stream of the last one at every depth of the plan: before its first layer, then after each.
@@ -437,7 +438,9 @@ impl Lane {
         let (position, depth) = (self.cached.len(), self.plan().layers().layers.len());
         let mut logits = Vec::with_capacity(depth + 1);
         for layers in 0..=depth {
-            logits.push(self.machine.logits_after(last, position, layers).await?);
+            logits.push(finite(
+                self.machine.logits_after(last, position, layers).await?,
+            )?);
         }
         self.cached.push(last);
         Ok(logits)

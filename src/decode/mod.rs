@@ -95,6 +95,11 @@ pub enum DecodeError {
         /// Layers there are.
         layers: usize,
     },
+    /// Logits that are no numbers.
+    #[error(
+        "the model's logits are no numbers: its weights are damaged, or this device computes wrongly; make the pack anew, or try another device"
+    )]
+    NonFinite,
     /// Settings out of range.
     #[error("{reason}")]
     Request {

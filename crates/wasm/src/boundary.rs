@@ -346,7 +346,7 @@ impl From<DecodeError> for Failure {
             DecodeError::EmptyPrompt | DecodeError::Plan { .. } | DecodeError::Request { .. } => {
                 "InvalidRequest"
             }
-            DecodeError::NotReady => "EngineError",
+            DecodeError::NotReady | DecodeError::NonFinite => "EngineError",
             DecodeError::UnknownToken { .. } | DecodeError::Context { .. } => "PackError",
         };
         Self::new(name, error.to_string())
