@@ -163,6 +163,7 @@ const KEPT = v.object({
         question: v.string(),
         order: v.array(lane),
         together: v.boolean(),
+        hidden: v.optional(v.boolean(), false),
         seed: index,
         settings: SETTINGS,
         answers: v.union([

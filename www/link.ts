@@ -222,7 +222,10 @@ function readPlans(search: string): AskedPlans | null {
     });
     // As long as the pack's own names may be.
     const fits = plans.every((name) => name !== "" && name.length <= 64);
-    return more.length === 0 && plans.length <= PLANS_MAX && fits ? { plans, changes } : null;
+    // Two lanes may run the one plan of a pack; a third would have nothing of its own.
+    const isNew = plans[2] === undefined || plans.indexOf(plans[2]) === 2;
+    const isRead = more.length === 0 && plans.length <= PLANS_MAX && fits && isNew;
+    return isRead ? { plans, changes } : null;
   } catch {
     return null; // a broken escape, or no layers
   }

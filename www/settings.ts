@@ -7,7 +7,7 @@ export interface Settings {
   sampling: Sampling;
   maxTokens: number;
   stop: string[];
-  /** Both lanes continue from the full model's answers; otherwise each from its own. */
+  /** All lanes continue from the first one's answers; otherwise each from its own. */
   sharedHistory: boolean;
   /** Both lanes run at once; otherwise one after the other, so that neither slows the other's clock. */
   together: boolean;

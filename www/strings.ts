@@ -26,6 +26,11 @@ export const strings = {
       const plan = replaced.length === 0 ? part : strings.lane.healed(part);
       return change === undefined ? plan : strings.lane.changed(plan);
     },
+    /** Two halves are not told apart by how many layers they have: the third lane goes by the pack's name for its plan. */
+    title: (plan: RunPlan, layers: number, lane: LaneIndex): string => {
+      if (lane !== 2) return strings.lane.of(plan, layers);
+      return plan.change === undefined ? plan.title : strings.lane.changed(plan.title);
+    },
     strip: ({ layers: kept, muteAttention, muteMlp }: PlanChange, layers: number) => {
       const run = laneWords.strip(kept, layers);
       const attention =
@@ -132,7 +137,9 @@ export const strings = {
         return `${subject}: ${format.ratio(ratio)} as fast ${where}.`;
       }
       case "together":
-        return "Both ran at once and slowed each other's clock: no fair comparison of speeds.";
+        return "They ran at once and slowed each other's clock: no fair comparison of speeds.";
+      case "hidden":
+        return "Void: the tab was hidden meanwhile, and browsers slow down what nobody sees.";
       case "too-short":
         return "Too few tokens to compare speeds.";
     }
@@ -168,6 +175,8 @@ export const strings = {
     scoring: () => "The second lane reads the first one's answer.",
     readingDepths: (done: number, of: number) =>
       `Reading the answer at every depth: ${done} of ${of} done.`,
+    readingLens: () => "Reading this token at every depth.",
+    again: "Read it again",
     stopped: "Stopped.",
     failed:
       "The part of the page that shows this could not be loaded. Check your connection and try again.",
@@ -321,7 +330,7 @@ export const strings = {
 
   link: {
     plans:
-      "The address names plans in a way that is not understood: two names at most, with a comma between, and changed layers after a colon.",
+      "The address names plans in a way that is not understood: three names at most, with a comma between, the third unlike the others, and changed layers after a colon.",
     tooLong: "The link is longer than any that this page makes.",
     version: (version: string) =>
       `The link is of a kind (“${version}”) that this page does not know. A newer page may: reload, or ask whoever sent it.`,
@@ -364,7 +373,7 @@ export const strings = {
     pictureFailed: "The picture could not be drawn.",
     report: "Save report",
     part: "The link asks the last question alone: what came before is too long for it, was stopped, or was asked with other settings.",
-    whole: "Whoever opens it has both answers computed anew, on their own machine.",
+    whole: "Whoever opens it has the answers computed anew, on their own machine.",
     tooLong: "The question, or what it was asked with, is too long for a link.",
   },
 
@@ -374,7 +383,7 @@ export const strings = {
   },
 
   ask: {
-    label: "Your question, for both",
+    label: "Your question, for every lane",
     placeholder: "Ask for a story",
     examples: [
       "Tell me a story about Lily and a dog.",
@@ -415,9 +424,9 @@ export const strings = {
     } satisfies Record<NumberField, string>,
     stop: "Stop strings",
     stopHint: "One a line; \\n stands for a line break.",
-    sharedHistory: "Both continue from the full model's answers",
+    sharedHistory: "All continue from the first lane's answers",
     sharedHistoryHint: "Otherwise each lane goes on from what it said itself.",
-    together: "Run both at once",
+    together: "Run the lanes at once",
     togetherHint: "Each slows the other's clock, so speeds are not compared.",
     reset: "Back to defaults",
     range: (min: number, max: number, whole: boolean) =>
@@ -563,7 +572,7 @@ export const strings = {
   speak: {
     begins: (title: string) => `${title}.`,
     loaded: "The model is ready.",
-    done: "Both have answered.",
+    done: "Every lane has answered.",
     stopped: "Stopped.",
   },
 };

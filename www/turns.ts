@@ -1,4 +1,4 @@
-// The conversation of two lanes: who answers when, with which history, and what came of it. No DOM, no clock.
+// The conversation of two or three lanes: who answers when, with which history, and what came of it. No DOM, no clock.
 import { isMuted, type RunPlan } from "./change";
 import type { Finish, LaneStats, Message, PlanInfo, TurnRequest, TurnStarted } from "./engine";
 import { toErrorShape, needsReload, type ErrorShape, type TurnEvent } from "./protocol";
@@ -21,6 +21,8 @@ export interface Exchange {
   /** The order in which the lanes answered. */
   order: readonly LaneIndex[];
   together: boolean;
+  /** The tab was hidden while it was answered. */
+  hidden: boolean;
   seed: number;
   /** What it was asked with; its seed is the one above. */
   settings: Settings;
@@ -58,7 +60,11 @@ export class Conversation {
   private stopper: AbortController | null = null;
   private asked = 0;
 
-  constructor(private readonly changed: (change: Change) => void) {}
+  /** `isHidden`: whether the tab is just now. */
+  constructor(
+    private readonly changed: (change: Change) => void,
+    private readonly isHidden: () => boolean = () => false,
+  ) {}
 
   get exchanges(): readonly Exchange[] {
     return this.done;
@@ -85,6 +91,12 @@ export class Conversation {
 
   stop(): void {
     this.stopper?.abort();
+  }
+
+  /** The tab is hidden: what is being answered is measured by a clock that browsers slow down. */
+  wasHidden(): void {
+    const last = this.done.at(-1);
+    if (this.running && last !== undefined) last.hidden = true;
   }
 
   /** Takes up what was said on an earlier visit. */
@@ -120,6 +132,7 @@ export class Conversation {
       question,
       order,
       together,
+      hidden: this.isHidden(),
       seed,
       settings,
       answers: eachLane(plans, blank),
@@ -209,6 +222,7 @@ export type Comparison =
   /** `muted`: some of the layers run in part. */
   | { kind: "ratio"; ratio: number; layersKept: number; layers: number; muted: boolean }
   | { kind: "together" }
+  | { kind: "hidden" }
   | { kind: "too-short" };
 
 // Below this a decode speed is mostly its first batch.
@@ -221,6 +235,7 @@ export function compare(exchange: Exchange): Comparison | null {
   if (full.state !== "done" || half.state !== "done") return null;
   if (full.finish === "failed" || half.finish === "failed") return null;
   if (exchange.together) return { kind: "together" };
+  if (exchange.hidden) return { kind: "hidden" };
   const measured = ({ generatedTokens, decodeTokensPerSecond }: LaneStats) =>
     generatedTokens >= TOKENS_TO_COMPARE && decodeTokensPerSecond > 0;
   if (!measured(full.stats) || !measured(half.stats)) return { kind: "too-short" };
@@ -290,8 +305,11 @@ export function choosePlans(
     .filter((plan) => plan !== full)
     .sort((a, b) => unhealed(a) - unhealed(b) || (loss(a) === loss(b) ? 0 : loss(a) - loss(b)));
   const unknown = asked.filter((name) => named(name) === undefined);
-  const second = others.find((plan) => plan.name === asked[1]) ?? ranked[0] ?? others[0] ?? first;
   const third = named(asked[2]);
+  // What was asked for as the third is left to it.
+  const free = ranked.filter((plan) => plan !== third);
+  const second =
+    others.find((plan) => plan.name === asked[1]) ?? free[0] ?? ranked[0] ?? others[0] ?? first;
   const isNew = third !== undefined && third !== first && third !== second;
   // A pack with one plan compares it with itself: dull, but true.
   return { first, second, third: isNew ? third : null, choices: plans, unknown };

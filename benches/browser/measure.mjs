@@ -106,12 +106,9 @@ function prefillRow(length, samples) {
 
 /** Weights that one token reads (layers, norms, head), and keys and values of all positions so far. */
 function bytesPerToken(pack, name, positions) {
-  const { layers } = pack.plans.find((plan) => plan.name === name);
-  const of = (isRead) => pack.files.filter(isRead).reduce((sum, { bytes }) => sum + bytes, 0);
-  // Of an embedding that is not the head, a token reads one row.
-  const ends = pack.tiedHead ? ["embedding", "head"] : ["head"];
-  const weights = of(({ role, layer }) => ends.includes(role) || layers.includes(layer));
-  return { weights, cache: layers.length * pack.cacheBytesPerPosition * positions };
+  const { layers, weightBytesPerToken } = pack.plans.find((plan) => plan.name === name);
+  const cache = layers.length * pack.cacheBytesPerPosition * positions;
+  return { weights: weightBytesPerToken, cache };
 }
 
 const speed = ({ passes, decodeMs }) => (passes * 1000) / decodeMs;

@@ -86,7 +86,7 @@ test("stop ends a lane within one batch", async ({ page }) => {
 
 async function ready(page: Page): Promise<void> {
   await page.goto("./");
-  await expect(page.getByRole("textbox", { name: "Your question, for both" })).toBeEditable({
+  await expect(page.getByRole("textbox", { name: "Your question, for every lane" })).toBeEditable({
     timeout: 600_000,
   });
 }
@@ -96,7 +96,7 @@ async function ask(page: Page, question: string, tokens: number): Promise<void> 
   if (!(await longest.isVisible())) await page.getByText("Settings", { exact: true }).click();
   await longest.fill(String(tokens));
   await longest.blur();
-  await page.getByRole("textbox", { name: "Your question, for both" }).fill(question);
+  await page.getByRole("textbox", { name: "Your question, for every lane" }).fill(question);
   const send = page.getByRole("button", { name: "Ask both" });
   await expect(send).toBeEnabled({ timeout: 600_000 });
   await send.click();

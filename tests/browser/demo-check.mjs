@@ -46,7 +46,7 @@ async function check(browser) {
   await page.goto(options.url);
   // The words are those of www/strings.ts.
   const send = page.getByRole("button", { name: "Ask both" });
-  const question = page.getByRole("textbox", { name: "Your question, for both" });
+  const question = page.getByRole("textbox", { name: "Your question, for every lane" });
   await until(page, "the model is loaded", loadingMs, async () => {
     if (!(await question.isEditable())) return false;
     await question.fill(options.prompt);

@@ -53,7 +53,9 @@ async function ask(page: Page, nth: number): Promise<void> {
   if (!(await longest.isVisible())) await page.getByText("Settings", { exact: true }).click();
   await longest.fill(String(longestAnswer));
   await longest.blur();
-  await page.getByRole("textbox", { name: "Your question, for both" }).fill("Tell me a story.");
+  await page
+    .getByRole("textbox", { name: "Your question, for every lane" })
+    .fill("Tell me a story.");
   await send.click();
   await expect
     .poll(async () => (await readLog(page)).turns.filter((turn) => turn.ended !== null).length, {

@@ -10,11 +10,14 @@ export const LOADED_MS = 300_000;
 export const ANSWERED_MS = 300_000;
 
 export const test = base.extend<{ problems: string[] }>({
-  /** Uncaught errors of the page; none may be left at the end of a test. */
+  /** Uncaught errors of the page and breaches of its content security policy; none may be left at the end of a test. */
   problems: [
     async ({ page }, use) => {
       const problems: string[] = [];
       page.on("pageerror", (error) => problems.push(error.message));
+      page.on("console", (message) => {
+        if (/Content Security Policy/i.test(message.text())) problems.push(message.text());
+      });
       await use(problems);
       expect(problems).toEqual([]);
     },

@@ -45,7 +45,7 @@ async function record() {
   page.setDefaultTimeout(300_000);
   const idle = () => page.locator("html[data-phase=idle]").waitFor();
   const ask = async (prompt) => {
-    await page.getByRole("textbox", { name: "Your question, for both" }).fill(prompt);
+    await page.getByRole("textbox", { name: "Your question, for every lane" }).fill(prompt);
     await page.getByRole("button", { name: "Ask both" }).click();
     await page.locator("hd-exchange hd-share").waitFor();
     await idle();

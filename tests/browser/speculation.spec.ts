@@ -4,7 +4,8 @@ import { fileURLToPath } from "node:url";
 import { expect } from "@playwright/test";
 import type * as EngineModule from "../../www/engine";
 import { strings } from "../../www/strings";
-import { answer, answered, ask, button, limit, open, phase, test } from "./page";
+import { expectAccessible } from "./accessible";
+import { answer, answered, ANSWERED_MS, ask, button, limit, open, phase, test } from "./page";
 
 const TOKENS = 48;
 const PROMPTS = [
@@ -90,14 +91,30 @@ test("the page shows whose words they were, and that nothing changed", async ({ 
   const marked = await shown.locator("mark").allTextContents();
   expect(marked.join("").length > 0).toBe(accepted > 0);
   await expect(answer(page, 0)).toBeVisible();
+  await expectAccessible(page, "drafted");
+
+  // The count that is shown, against one made by hand from the ids; up to where drafting was given up, if it was.
+  const count = async (name: string) => Number(await figure.getAttribute(`data-${name}`));
+  const counts = { drafted: await count("drafted"), accepted, rounds: await count("rounds") };
+  await button(page, strings.look.score(true)).click();
+  const scored = page.locator("hd-look [role=toolbar] button");
+  await expect(scored).toHaveCount(Number(tokens), { timeout: ANSWERED_MS });
+  const ids = await scored.evaluateAll((all) =>
+    all.map((token) => (token as HTMLElement).dataset.ids?.split(" ").map(Number) ?? []),
+  );
+  const [said, guesses] = [ids.map(([token = -1]) => token), ids.map(([, , found = -1]) => found)];
+  expect(said).toEqual(lanes[0]?.tokens);
+  const gaveUp = (await shown.getByText(strings.draft.givenUp).count()) > 0;
+  expect(byHand(said, guesses, gaveUp ? counts.rounds : Infinity)).toEqual(counts);
+  await expect(figure).toContainText(strings.draft.kept(accepted, counts.drafted, counts.rounds));
 });
 
 /** Counted from the ids alone: a round drafts four tokens at first, two more (up to seven) after one in which all were right, and else
  * one fewer, but one more than were right at least. */
-function byHand(answer: readonly number[], guesses: readonly number[]) {
+function byHand(answer: readonly number[], guesses: readonly number[], most = Infinity) {
   const counts = { drafted: 0, accepted: 0, rounds: 0 };
   let wanted = 4;
-  for (let at = 1; at < answer.length;) {
+  for (let at = 1; at < answer.length && counts.rounds < most;) {
     const drafts = Math.min(wanted, answer.length - at - 1);
     let right = 0;
     while (right < drafts && answer[at + right] === guesses[at + right]) right += 1;

@@ -59,6 +59,7 @@ export function exchangeOf(question: string, asked: Asked = {}): Exchange {
     question,
     order: LANES.slice(0, answers.length),
     together: settings.together,
+    hidden: false,
     seed: asked.seed ?? settings.sampling.seed,
     settings,
     answers,

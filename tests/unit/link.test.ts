@@ -198,6 +198,8 @@ describe("a damaged or hostile link is refused, with a reason", () => {
     ["#ask=1&q=a&same=1", "fingerprint"],
     ["#ask=1&q=a&same=javascript:alert(1)", "fingerprint"],
     ["?plans=a,b,c,d#ask=1&q=a", "plans"],
+    ["?plans=a,b,a", "plans"],
+    ["?plans=a,b,b:0", "plans"],
     ["?plans=a,,b", "plans"],
     ["?plans=,", "plans"],
     ["?plans=a&plans=b", "plans"],

@@ -269,6 +269,7 @@ describe("comparison", () => {
       { kind: "too-short" },
     ],
     ["both ran at once", (done) => (done.together = true), { kind: "together" }],
+    ["the tab was hidden", (done) => (done.hidden = true), { kind: "hidden" }],
   ])("when %s there is no ratio", async (_, change, expected) => {
     expect(compare(await exchange(change))).toEqual(expected);
   });
@@ -325,6 +326,8 @@ describe("choice of plans", () => {
     expect(third("full", "half", "other")).toBe("other");
     expect(third("full", "half", "half")).toBeNull();
     expect(third("full", "half", "gone")).toBeNull();
+    // Healed ones go first as the second lane, but not where they were asked for as the third.
+    expect(third("full", "gone", "healed")).toBe("healed");
     const names = (plans: readonly PlanInfo[]) => plans.map(({ name }) => name);
     expect(names(thirdPlans([FULL, HALF, other, healed], [FULL, HALF]))).toEqual([
       "healed",

@@ -1,4 +1,4 @@
-// A pasted config.json, in Hugging Face's form, to a shape; or why not. The rules are those of src/config.rs, as far as sizes go:
+// A pasted config.json, in Hugging Face's form, to a shape; or why not. The rules are those of src/config/, as far as sizes go:
 // how positions are rotated costs nothing that is reckoned here.
 import { words } from "./words";
 import type { Shape } from "./shapes";

@@ -3,7 +3,6 @@ import { html, LitElement, nothing } from "lit";
 import { customElement, query, state } from "lit/decorators.js";
 import { manifestUrl } from "../address";
 import { Client } from "../client";
-import type { RunPlan } from "../change";
 import type { PlanChange } from "../engine";
 import { needsReload, toErrorShape, type Opened } from "../protocol";
 import { History, indexedDbKeeper } from "../history";
@@ -24,6 +23,7 @@ import {
   thirdPlans,
   type Plans,
 } from "../turns";
+import { watchVisibility } from "../visibility";
 import "./about";
 import { type Ask, type Asked } from "./ask";
 import "./ask";
@@ -70,9 +70,13 @@ export class App extends LitElement {
   private agree: (yes: boolean) => void = () => undefined;
   /** Stands in for the built-in model before it has been asked anything. */
   private readonly recorded = foreign() ? null : recorded();
-  private readonly conversation = new Conversation((change) => {
-    this.followed(change);
-  });
+  private readonly conversation = new Conversation(
+    (change) => {
+      this.followed(change);
+    },
+    () => document.hidden,
+  );
+  private unwatch: () => void = () => undefined;
   /** Null while a link is shown: what it asks takes no room from the visitor's own conversation. */
   private history: History | null = null;
   /** Layers of the whole model, as an earlier visit knew them. */
@@ -104,12 +108,14 @@ export class App extends LitElement {
     this.readAddress();
     void this.recall();
     addEventListener("hashchange", reload);
+    this.unwatch = watchVisibility(this.conversation);
     void this.start();
   }
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
     removeEventListener("hashchange", reload);
+    this.unwatch();
     this.loading?.abort();
     this.conversation.stop();
     this.measuring.stop();
@@ -209,6 +215,7 @@ export class App extends LitElement {
             .pack=${this.opened?.pack ?? null}
             .measurement=${this.measuring.of(exchange)}
             .bytesPerSecond=${this.measuring.bytesPerSecond}
+            ?joinable=${this.mayJoin(exchange)}
             ?measurable=${this.session !== null && !this.occupied}
             @measure=${() => this.measure(exchange)}
             .findings=${this.looking.of(exchange)}
@@ -483,6 +490,13 @@ export class App extends LitElement {
     return [first.plan, second.plan];
   }
 
+  /** A third lane that has answered a later question did so without this one: it joins no more. */
+  private mayJoin(exchange: Exchange): boolean {
+    const { exchanges } = this.conversation;
+    const later = exchanges.slice(exchanges.indexOf(exchange) + 1);
+    return later.every(({ answers }) => answers.length === 2);
+  }
+
   private upTo(exchange: Exchange): readonly Exchange[] {
     const { exchanges } = this.conversation;
     return exchanges.slice(0, exchanges.indexOf(exchange) + 1);
@@ -507,7 +521,9 @@ export class App extends LitElement {
         void this.scrollToLast();
         break;
       case "began":
-        this.say([strings.speak.begins(this.laneTitle(change.answer.plan))]);
+        this.say([
+          strings.speak.begins(strings.lane.title(change.answer.plan, this.layers, change.lane)),
+        ]);
         break;
       case "text":
         this.say(this.voices[change.lane].push(change.text));
@@ -546,10 +562,6 @@ export class App extends LitElement {
 
   private say(sentences: readonly string[]): void {
     if (sentences.length > 0) this.spoken = [...this.spoken, ...sentences];
-  }
-
-  private laneTitle(plan: RunPlan): string {
-    return strings.lane.of(plan, this.layers);
   }
 
   private writeReport(): void {

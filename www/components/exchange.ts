@@ -48,6 +48,8 @@ export class ExchangeView extends LitElement {
   @property({ attribute: false }) bytesPerSecond: number | null = null;
   /** Its prompt can be run again just now. */
   @property({ type: Boolean }) measurable = false;
+  /** A third lane may join it. */
+  @property({ type: Boolean }) joinable = false;
   /** What has been looked up about it, and whoever looks. */
   @property({ attribute: false, hasChanged: () => true }) findings: Findings = {};
   @state() private lookFailed = false;
@@ -55,7 +57,7 @@ export class ExchangeView extends LitElement {
   /** The texts that were compared. */
   private compared: readonly [string, string] = ["", ""];
   /** How far the replay is; null when none runs. */
-  @state() private replayedMs: number | null = null;
+  @state() protected replayedMs: number | null = null;
   private frame = 0;
 
   static override styles = [
@@ -99,16 +101,16 @@ export class ExchangeView extends LitElement {
         }
       }
 
-      @media (min-width: 62rem) {
-        .answers:has(.lane-2) {
-          grid-template-columns: 1fr 1fr 1fr;
-        }
-      }
-
       /* On a phone as well. */
       .answers.beside {
         grid-template-columns: 1fr 1fr;
         gap: clamp(0.4rem, 2vw, 1rem);
+      }
+
+      @media (min-width: 62rem) {
+        .answers:has(.lane-2) {
+          grid-template-columns: 1fr 1fr 1fr;
+        }
       }
 
       .lane-0 {
@@ -237,8 +239,7 @@ export class ExchangeView extends LitElement {
   }
 
   private renderAnswer(exchange: Exchange, answer: Answer, lane: LaneIndex) {
-    // Two halves are not told apart by how many layers they have: the third goes by the pack's name for it.
-    const title = lane === 2 ? answer.plan.title : strings.lane.of(answer.plan, this.layers);
+    const title = strings.lane.title(answer.plan, this.layers, lane);
     const costs = this.costOf(answer);
     const departure = tellParting(this.departures, exchange, this.compared, this.layers);
     const replayed = this.replayedMs === null ? null : textAt(answer, this.replayedMs);
@@ -267,9 +268,11 @@ export class ExchangeView extends LitElement {
     return cost(this.pack, plan, Math.round(stats.promptTokens + stats.generatedTokens / 2));
   }
 
-  private shareOf({ together }: Exchange, { stats }: Answer, costs: Cost | null): number | null {
+  private shareOf({ together, hidden }: Exchange, { stats }: Answer, costs: Cost | null) {
     const { bytesPerSecond } = this;
-    if (costs === null || stats === null || bytesPerSecond === null || together) return null;
+    if (costs === null || stats === null || bytesPerSecond === null || together || hidden) {
+      return null;
+    }
     const { decodeTokensPerSecond: speed } = stats;
     return speed > 0 ? shareOfLimit(costs, speed, bytesPerSecond) : null;
   }
@@ -383,7 +386,7 @@ export class ExchangeView extends LitElement {
       this.pack?.plans ?? [],
       answers.map(({ plan }) => plan),
     );
-    if (others.length === 0) return nothing;
+    if (others.length === 0 || !this.joinable) return nothing;
     const words = strings.look;
     const ask = () => {
       const chosen = this.renderRoot.querySelector<HTMLSelectElement>("#third")?.value;

@@ -92,7 +92,7 @@ export class LaneHead extends LitElement {
     const { plan, layers } = this;
     if (plan === null) return nothing;
     return html`
-      <h2>${strings.lane.of(plan, layers)}</h2>
+      <h2>${strings.lane.title(plan, layers, this.lane)}</h2>
       <hd-strip
         .run=${runOf(plan)}
         layers=${layers}

@@ -45,7 +45,8 @@ export const layout = css`
     --lane: var(--third);
   }
 
-  @media (min-width: 45rem) {
+  /* As the answers below them. */
+  @media (min-width: 62rem) {
     .lanes:has(.lane-2) {
       grid-template-columns: 1fr 1fr 1fr;
     }

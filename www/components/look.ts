@@ -25,8 +25,6 @@ export class Look extends LitElement {
   @property({ type: Boolean }) free = false;
   /** The token that is looked at; arrows move it. */
   @state() private at = 0;
-  /** The token whose lens was asked for last: what failed is not asked again by itself. */
-  private asked: number | null = null;
 
   static override styles = [
     shared,
@@ -136,15 +134,15 @@ export class Look extends LitElement {
   }
 
   override willUpdate(changed: PropertyValues<this>): void {
-    if (changed.has("exchange")) this.asked = null;
+    if (changed.has("exchange")) this.at = 0;
   }
 
-  /** The lens of the token that is looked at is read once the lanes are free: who goes on meanwhile is shown the last alone. */
+  /** The lens of the token that is looked at is read once the lanes are free: who goes on meanwhile is shown the last alone. What
+   * failed is not asked again by itself. */
   override updated(): void {
-    const { depths, lens } = this.findings;
-    if (!this.free || depths?.kind !== "done" || this.asked === this.at) return;
-    this.asked = this.at;
-    if (lensOf(lens, this.at) === null) this.dispatchEvent(new LensAsked(this.at));
+    const { depths, lensAt } = this.findings;
+    if (!this.free || depths?.kind !== "done" || lensAt === this.at) return;
+    this.dispatchEvent(new LensAsked(this.at));
   }
 
   private renderTokens() {
@@ -197,8 +195,24 @@ export class Look extends LitElement {
         ${words.place(at, tokens.length)} ${tell(at)}
         ${scored !== null && read !== null ? words.decided("", decided[at] ?? 0, layers) : nothing}
       </p>
+      ${read === null ? nothing : this.renderLens(at)}
       ${read === null ? nothing : renderDepths(read, at, lensOf(lens, at))}
     `;
+  }
+
+  /** How far the reading of this token is. */
+  private renderLens(at: number) {
+    const { lens, lensAt } = this.findings;
+    if (lens === undefined || lensAt !== at) return nothing;
+    const isOver = lens.kind === "stopped" || lens.kind === "failed";
+    const again = () => this.dispatchEvent(new LensAsked(at));
+    return html`${renderLooked(lens, strings.look.readingLens)}${
+      isOver
+        ? html`<button class="quiet" type="button" ?disabled=${!this.free} @click=${again}>
+            ${strings.look.again}
+          </button>`
+        : nothing
+    }`;
   }
 
   private move(event: KeyboardEvent, count: number): void {

@@ -26,7 +26,9 @@ export interface Lens {
   readings: readonly DepthReading[];
 }
 
-export type Findings = { [K in keyof Values]?: Looked<Values[K]> } & {
+export type Findings = { /** The token whose lens was asked for last. */ lensAt?: number } & {
+  [K in keyof Values]?: Looked<Values[K]>;
+} & {
   /** The first lane's answer, drafted by the second. */
   draft?: Draft;
 };
@@ -122,6 +124,7 @@ export class Looking {
     token: number,
   ) {
     const [{ plan, tokens }] = exchange.answers;
+    this.findings.set(exchange, { ...this.of(exchange), lensAt: token });
     return this.find(exchange, "lens", async (signal) => {
       const { messages = [] } = requestOf(before, exchange, 0);
       const readings = await session.lens(plan, messages, tokens.slice(0, token), signal);

@@ -17,7 +17,8 @@ export class RecordedView extends ExchangeView {
     if (isStill || document.hidden) return;
     // How they part takes its room from the start.
     await this.markDepartures();
-    this.startReplay(false);
+    // The page may have moved on meanwhile, or somebody pressed the button.
+    if (this.isConnected && this.replayedMs === null) this.startReplay(false);
   }
 
   /** Before and after its replay too: what is read meanwhile, and what follows it, stays where it is. */

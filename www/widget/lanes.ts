@@ -16,6 +16,7 @@ import {
   type Plans,
   type Talker,
 } from "../turns";
+import { watchVisibility } from "../visibility";
 import type {
   AnswerDetail,
   DoneDetail,
@@ -42,9 +43,8 @@ export async function open(request: LanesRequest): Promise<Lanes> {
   let lost = false;
 
   const voices = [new Sentences(), new Sentences()] as const;
-  const conversation = new Conversation((change) => {
-    follow(change);
-  });
+  const conversation = new Conversation(follow, () => document.hidden);
+  const unwatch = watchVisibility(conversation);
 
   function follow(change: Change): void {
     if (change.kind === "cleared") return;
@@ -107,6 +107,7 @@ export async function open(request: LanesRequest): Promise<Lanes> {
     },
     close() {
       conversation.stop();
+      unwatch();
       borrowed.release();
     },
   };
