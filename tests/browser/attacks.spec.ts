@@ -139,11 +139,20 @@ test("what a model says never becomes markup, script or a request, half said or 
       }
       view.answer = { ...make(text), state: "done" };
       await view.updateComplete;
-      return view.shadowRoot?.textContent ?? "";
+      const draft = document.createElement("hd-draft");
+      const pieces = [{ text, tokens: 2, drafted: 1 }];
+      draft.draft = { kind: "done", pieces, tokens: [1, 2], speculation: null };
+      document.body.append(draft);
+      await draft.updateComplete;
+      return [view, draft].map(({ shadowRoot }) => shadowRoot?.textContent ?? "");
     }, attack);
-    expect(shown.length, attack).toBeGreaterThan(0);
+    for (const text of shown) expect(text.length, attack).toBeGreaterThan(0);
     await expectUnharmed(page, asked, attack);
-    await page.evaluate(() => document.querySelector("body > hd-answer")?.remove());
+    await page.evaluate(() => {
+      for (const view of document.querySelectorAll("body > hd-answer, body > hd-draft")) {
+        view.remove();
+      }
+    });
   }
 });
 

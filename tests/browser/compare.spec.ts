@@ -6,6 +6,7 @@ import { ROUNDS } from "../../www/measure";
 import type { SavedReport } from "../../www/report";
 import { strings } from "../../www/strings";
 import type { Answer } from "../../www/turns";
+import { expectAccessible } from "./accessible";
 import {
   ANSWERED_MS,
   answer,
@@ -73,6 +74,7 @@ test("measuring again and again gives medians with their spread and the device's
   await phase(page, "measuring").toHaveAttribute("data-phase", "measuring");
   await expect(last.locator("hd-measurement table")).toBeVisible({ timeout: 4 * ANSWERED_MS });
   await expect(last.locator("[data-share]").first()).toContainText("%");
+  await expectAccessible(page, "measured");
   const [file] = await Promise.all([
     page.waitForEvent("download"),
     button(page, strings.share.report).click(),
@@ -119,6 +121,9 @@ test("markdown is laid out, prose is left as it is, and both are marked alike", 
   // No model is needed to show an answer.
   await page.route(/\.bin$/, () => undefined);
   await page.goto("./");
+  await expect(page.getByRole("heading", { level: 1 })).toBeVisible();
+  // The recording marks words too.
+  await page.evaluate(() => document.querySelector("hd-app")?.remove());
   const show = (text: string) =>
     page.evaluate((said) => {
       const plan = {

@@ -4,6 +4,7 @@ import AxeBuilder from "@axe-core/playwright";
 import { expect, type Locator, type Page } from "@playwright/test";
 import type { DoneDetail } from "../../www/widget/shown";
 import { laneWords, words } from "../../www/widget/words";
+import { expectAccessible } from "./accessible";
 import { ANSWERED_MS, expectNoSidewaysScroll, LOADED_MS, test as base } from "./page";
 import { serveSite, type Site, type SitePage } from "./site";
 
@@ -151,6 +152,7 @@ test("in a post of another origin, under the guide's policy, it loads nothing he
   await expect(widget.locator("[part=label]")).toBeHidden();
   expect(named).toContain(`Model ${(modelBytes / 1e6).toFixed(2)} MB`);
   expect(violations).toEqual([]);
+  await expectAccessible(page, "answered");
 
   // An answer can be stopped at its first word, and the box asks the next one.
   await widget.evaluate((element) => {

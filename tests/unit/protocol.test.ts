@@ -48,6 +48,10 @@ class ScriptedEngine {
   /** Lanes wait for this. */
   lanesMay: Promise<unknown> = Promise.resolve();
   laneMade: () => void = () => undefined;
+  fileBytes = 3;
+  /** Kernels that were tried; there are always more. */
+  tries = 0;
+  tried: () => void = () => undefined;
 
   adapter(): EngineModule.Adapter {
     return { vendor: "v", architecture: "a", device: "d", description: "", fallback: false };
@@ -76,7 +80,7 @@ class ScriptedEngine {
       cacheBytesPerPosition: 64,
       plans: [plan("half", [0]), plan("full", [0, 1])],
       evaluation: [],
-      files: [{ file: "a.bin", bytes: 3, sha256: "a", role: "layer", layer: 0 }],
+      files: [{ file: "a.bin", bytes: this.fileBytes, sha256: "a", role: "layer", layer: 0 }],
       chat: false,
     };
   }
@@ -92,6 +96,16 @@ class ScriptedEngine {
       const lane = this.plans.push(plan) - 1;
       this.laneMade();
       return lane;
+    });
+  }
+
+  async tryVariant(): Promise<EngineModule.TrialReport> {
+    // As long as a device may take for one.
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    return this.alone(() => {
+      this.tries += 1;
+      this.tried();
+      return { over: false, variant: "v", spentMs: 20 * this.tries, measured: [] };
     });
   }
 
@@ -253,6 +267,37 @@ describe("loading", () => {
     expect(engine.plans).toEqual(["full", "half"]);
     expect(stages).not.toContain("lanes");
   });
+
+  test.each([
+    ["a large pack", 40 << 20, 3],
+    ["a small one", 3, 0],
+  ])(
+    "while %s arrives, kernels are tried; once it is there, its lanes wait for one at most",
+    async (_, bytes, least) => {
+      const { client } = connect();
+      engine.fileBytes = bytes;
+      file = new Uint8Array(bytes).fill(1);
+      let letFile: () => void = () => undefined;
+      if (least > 0) fileMay = new Promise<void>((resolve) => (letFile = resolve));
+      engine.tried = () => {
+        if (engine.tries === least) letFile();
+      };
+      let triesMeanwhile = 0;
+      await Session.load(client, {
+        manifestUrl: url,
+        signal,
+        askedPlans: [],
+        consent: () => Promise.resolve(true),
+        onStage: (stage) => {
+          if (stage.stage === "files") triesMeanwhile = engine.tries;
+        },
+      });
+      expect(triesMeanwhile).toBeGreaterThanOrEqual(least);
+      expect(engine.tries - triesMeanwhile).toBeLessThanOrEqual(least === 0 ? 0 : 1);
+      expect(engine.plans).toEqual(["full", "half"]);
+      expect(engine.overlaps).toBe(0);
+    },
+  );
 
   test("without consent downloads nothing", async () => {
     const { client } = connect();

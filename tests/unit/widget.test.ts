@@ -131,6 +131,15 @@ describe("the custom-elements manifest names", () => {
     expect(names("cssParts")).toEqual(parts.sort());
   });
 
+  test("every slot", () => {
+    const view = read("www/widget/view.ts");
+    const named = found(view, /\bslot\("([a-z]+)"\)/g);
+    // The one without a name holds what the author wrote.
+    expect(view).toContain('createElement("slot")');
+    expect(names("slots")).toEqual(["", ...named]);
+    for (const name of named) expect(guide).toContain(`\`${name}\``);
+  });
+
   test("every variable", () => {
     expect(names("cssProperties")).toEqual(
       found(read("www/widget/style.ts"), /var\((--halfdepth-[a-z-]+),/g),

@@ -227,6 +227,8 @@ export class ExchangeView extends LitElement {
     const [first, second] = this.renderRoot.querySelectorAll("hd-answer");
     if (exchange === null || first === undefined || second === undefined) return;
     await Promise.all([first.updateComplete, second.updateComplete]);
+    // What is marked belongs to the whole document, and would stay there.
+    if (!this.isConnected) return;
     const said = [first.said, second.said] as const;
     const isNew = said[0] !== this.compared[0] || said[1] !== this.compared[1];
     // A replay shows less than was compared, and marks it as it comes.
