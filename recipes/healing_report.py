@@ -102,6 +102,9 @@ def figure(results):
     # A row for each share dropped, the control of nothing dropped last.
     drops = sorted({drop for drop, _ in panels}, key=lambda drop: (drop == 0, drop))
     rows = [[panel for panel in panels if panel[0] == drop] for drop in drops]
+    if all(len(row) == 1 for row in rows):
+        # One plan: the shares stand side by side.
+        rows = [[panel for row in rows for panel in row]]
     across, down = LEFT + PLOT[0] + RIGHT, PLOT[1] + BOTTOM + 34
     width, height = across * max([2, *map(len, rows)]), TOP + down * len(rows)
     shapes = [f'<rect width="{width}" height="{height}" fill="#ffffff"/>', text(16, 26, f"{results['model']}: held-out loss while healing", 15)]

@@ -1,5 +1,6 @@
 // The library as others use it: through npm and Vite, from the package's folder without a bundler, and from dist/.
 import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { cp, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,6 +17,12 @@ const npm = process.platform === "win32" ? "npm.cmd" : "npm";
 
 test.describe.configure({ mode: "serial", timeout: 3 * LOADED_MS });
 
+// Script, worker and engine of one origin: the whole policy that the guide gives for that.
+const guide = readFileSync(join(ROOT, "docs/widget.md"), "utf8");
+const headers = { "content-security-policy": /^default-src 'none'; .*$/m.exec(guide)?.[0] ?? "" };
+const bare = (body: string) =>
+  `<!doctype html><html lang="en"><title>No bundler</title><link rel="icon" href="/none.png">${body}</html>`;
+
 let folder: string;
 let project: string;
 let site: Site;
@@ -31,13 +38,12 @@ test.beforeAll(async ({ baseURL }) => {
       installed: join(project, "node_modules/halfdepth"),
     },
     pages: {
-      "bare.html": {
-        html: `<!doctype html><html lang="en"><title>No bundler</title><link rel="icon" href="data:,"><main></main></html>`,
-        headers: {
-          // Script, worker and engine of one origin; what the guide gives for that.
-          "content-security-policy":
-            "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'",
-        },
+      "bare.html": { html: bare("<main></main>"), headers },
+      "bare-widget.html": {
+        html: bare(
+          `<main><script type="module" src="/installed/widget.js"></script><half-depth model="/${PACK}" prompt="Hello!" max-tokens="8"></half-depth></main>`,
+        ),
+        headers,
       },
     },
   });
@@ -119,7 +125,13 @@ test("from the package's folder, without a bundler and under the guide's policy,
       Halfdepth.load({ model, plans: ["half"] }),
     ]);
     const after = await Halfdepth.availability({ model });
-    const session = await halfdepth.create({ plan: "half", maxTokens: 8, stop: ["zzz"] });
+    const created: number[] = [];
+    const session = await halfdepth.create({
+      ...{ plan: "half", maxTokens: 8, stop: ["zzz"] },
+      monitor(m) {
+        m.addEventListener("downloadprogress", ({ loaded }) => created.push(loaded));
+      },
+    });
     const first = await session.prompt("Tell me a story about Lily.");
     const usage = session.contextUsage;
     const twin = await session.clone();
@@ -159,6 +171,7 @@ test("from the package's folder, without a bundler and under the guide's policy,
         missing,
         after,
         progress,
+        created,
         asked,
         first,
         usage,
@@ -178,6 +191,8 @@ test("from the package's folder, without a bundler and under the guide's policy,
   });
   expect(seen.progress).toEqual([...seen.progress].sort((a, b) => a - b));
   expect(seen.progress.at(-1)).toBe(1);
+  // Everything is here by then, and whoever waits for an event gets it.
+  expect(seen.created).toEqual([1]);
   expect(seen.asked).toHaveLength(1);
   expect(seen.first).not.toBe("");
   expect(seen.usage).toBeGreaterThan(8);
@@ -188,6 +203,16 @@ test("from the package's folder, without a bundler and under the guide's policy,
   expect(seen.refused).toContain("gpt-4");
   expect(seen.same).toBe(true);
   await expect.poll(() => page.workers().length).toBe(0);
+});
+
+test("the package's widget works without a bundler", async ({ page }) => {
+  await page.goto(`${site.url}bare-widget.html`);
+  const widget = page.locator("half-depth");
+  await widget.locator("[part~=load-button]").click();
+  await expect(widget.locator("[part=speed]").first()).toHaveText(/\d tokens\/s$/, {
+    timeout: LOADED_MS + ANSWERED_MS,
+  });
+  await expect(widget.locator("[part=answer]").first()).not.toBeEmpty();
 });
 
 test("the examples answer: the Prompt API's shape, and OpenAI's", async ({ page }) => {
