@@ -16,7 +16,7 @@ pub mod linear;
 pub mod linear_qkv;
 pub mod linear_residual;
 #[cfg(test)]
-mod pick_mutations;
+pub(crate) mod pick_mutations;
 mod product;
 mod shader;
 mod slot;

@@ -1,5 +1,5 @@
-//! The comparison of the ops that pick with their twins is worth something: one wrong constant in any of their shaders makes it
-//! fail.
+//! The comparison of the ops that pick, and of the one that only reads, with their twins is worth something: one wrong constant in
+//! any of their shaders makes it fail.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
@@ -8,11 +8,12 @@ use super::argmax_join::argmax_join;
 use super::attention::Heads;
 use super::candidates::{Candidates, LIST_WORDS, PARTIAL_WORDS, candidates};
 use super::candidates_join::candidates_join;
+use super::stream_read::{Order, VECTOR, stream_read, threads};
 use super::{Feedback, MUTATION, Mutation, RING};
 use crate::decode;
 
 /// (shader, right, wrong): at least one for each text that the shaders import.
-const MUTATIONS: [(&str, &str, &str); 24] = [
+pub(crate) const MUTATIONS: [(&str, &str, &str); 26] = [
     ("argmax", "+ at] * scale", "+ at] * 1.01 * scale"),
     ("argmax", "row * VOCABULARY", "0u * VOCABULARY"),
     ("argmax", "row + 1u, work", "row + 2u, work"),
@@ -65,6 +66,12 @@ const MUTATIONS: [(&str, &str, &str); 24] = [
     ),
     ("candidates_join", "other > mine", "other < mine"),
     ("candidates_join", "position + 1u", "position + 64u"),
+    ("stream_read", "at += 4u * TEAM", "at += 3u * TEAM"),
+    (
+        "stream_read",
+        "TURNS * THREADS + id.x < VECTORS",
+        "TURNS * THREADS + id.x > VECTORS",
+    ),
 ];
 
 const VOCABULARY: usize = 3001;
@@ -162,6 +169,12 @@ fn run(device: &Device) -> Outcome {
             outcome.words.extend(read(&tensor));
         }
     }
+    // Six turns a thread, of which the last two are not four at once, and seven vectors left over.
+    let count = VECTOR * (6 * threads(VECTOR) + 7);
+    let data = (0..count as u32).map(|word| word.wrapping_mul(2_654_435_761));
+    let sums = words(vec![0; threads(count)], device);
+    let sums = stream_read(words(data.collect(), device), sums, Order::ByWorkgroup);
+    outcome.words.extend(read(&sums));
     outcome
 }
 
@@ -172,8 +185,9 @@ fn differ(a: &Outcome, b: &Outcome) -> bool {
 }
 
 #[test]
-fn a_wrong_constant_in_any_shader_that_picks_is_found() {
-    let Some(gpu) = decode::test_gpu("a_wrong_constant_in_any_shader_that_picks_is_found") else {
+fn a_wrong_constant_in_any_shader_that_picks_or_reads_is_found() {
+    let Some(gpu) = decode::test_gpu("a_wrong_constant_in_any_shader_that_picks_or_reads_is_found")
+    else {
         return;
     };
     let twin = run(&decode::cpu());

@@ -1,12 +1,13 @@
 //! The comparison with the CPU twin is worth something: one wrong constant in any shader makes it fail.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pollster::block_on;
 
 use crate::config::{LlamaConfig, Rope};
 use crate::decode::{self, Device, Lane, LaneOptions};
-use crate::kernels::{CacheFormat, MUTATION, Mutation, Prefill, Variant};
+use crate::kernels::{CacheFormat, MUTATION, Mutation, Prefill, Variant, pick_mutations};
 use crate::model::{Llama, LlamaBuilder};
 use crate::plan::LayerPlan;
 use crate::quant::{Format, Packed};
@@ -277,4 +278,29 @@ fn a_wrong_constant_in_any_shader_is_found() {
         }
     }
     assert!(unseen.is_empty(), "went unseen: {unseen:#?}");
+}
+
+#[test]
+fn every_shader_has_a_wrong_constant_to_be_found() {
+    let mutated: BTreeSet<&str> = [
+        &MUTATIONS[..],
+        &SHARED_MUTATIONS,
+        &pick_mutations::MUTATIONS,
+    ]
+    .concat()
+    .iter()
+    .map(|(shader, ..)| *shader)
+    .collect();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/shaders");
+    for file in std::fs::read_dir(folder).expect("shaders/") {
+        let path = file.expect("a file").path();
+        let name = path.file_stem().and_then(|name| name.to_str());
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "wgsl")
+        {
+            let name = name.expect("UTF-8");
+            assert!(mutated.contains(name), "{name}.wgsl has none");
+        }
+    }
 }
