@@ -28,9 +28,12 @@ test("decoding is lean, and the second lane brings no weights", async ({ page })
     const about = `${plan}: ${JSON.stringify(spent)}`;
     expect(spent.launches / spent.tokens, about).toBeLessThanOrEqual(7 * layers.length + 4);
     expect(spent.submits / spent.tokens, about).toBeLessThanOrEqual(1);
-    expect(spent.readbacks / spent.tokens, about).toBeLessThanOrEqual(1 / 8);
+    // One for eight tokens; the last ones, where they are fewer, have one too.
+    expect(spent.readbacks, about).toBeLessThanOrEqual(Math.ceil(spent.tokens / 8));
     expect(spent.queueWrites, about).toBe(0);
-    expect(spent.buffers, about).toBe(0);
+    // The runtime may come to the end of a page of launch arguments (16 KB) and make the next. Caches and workspaces are larger.
+    expect(spent.buffers, about).toBeLessThanOrEqual(1);
+    expect(spent.bufferBytes, about).toBeLessThanOrEqual(16_384);
     expect(spent.pipelines, about).toBe(0);
   }
 

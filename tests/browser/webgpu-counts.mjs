@@ -46,12 +46,13 @@ export async function readLog(page) {
 
 /**
  * What one turn cost while it decoded: from the end of its first step (which waits for the prompt) to the end of its
- * last step. The last one counts only if there is no other, because a step that ends early has launched tokens that
- * nobody gets. Null for a turn of one step.
+ * last step. A last one that ended early counts only if there is no other, because it has launched tokens that nobody
+ * gets; one that ended at the limit counts, because what it gives may have been launched ahead, before it. Null for a
+ * turn of one step.
  */
 export function whileDecoding(turn) {
   const [first, ...later] = turn.steps;
-  const whole = later.filter((step) => step.finish === null);
+  const whole = later.filter(({ finish }) => finish === null || finish === "max-tokens");
   const counted = whole.length > 0 ? whole : later;
   const last = counted.at(-1);
   if (last === undefined) return null;
