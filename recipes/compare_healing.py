@@ -26,7 +26,7 @@ import subprocess
 import sys
 import time
 
-from healing_report import write_report
+from healing_report import is_cut_of, write_report
 
 # What is given to `halfdepth heal` beside what all methods share. Rates that suit 2.6 million parameters: of lora the best of 1e-3, 3e-3 and 1e-2, of
 # last-layers the better of 5e-4 and 2e-3, by the loss on VALID of the simple half after 30 steps.
@@ -187,12 +187,6 @@ class Runner:
         settings = {"steps": self.args.steps, "windows": self.args.windows, "heal": self.args.heal, "device": self.args.device}
         head = {"format": "halfdepth-healing-comparison", "version": 1, "model": pathlib.Path(self.args.model).name}
         return {**head, "texts": texts, "settings": settings, "full": full, "runs": rows}
-
-
-def is_cut_of(other, row):
-    """Whether a run is the same cut, not healed."""
-    same = all(other[key] == row[key] for key in ("plan", "drop"))
-    return same and other["method"] == "none" and (row["plan"] != "random" or other["seed"] == row["seed"])
 
 
 def gap_closed(full, cut, healed, texts):

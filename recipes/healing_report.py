@@ -68,12 +68,17 @@ def share_of_control(runs, run, text):
     """Share of the gap to the whole model trained equally that a run closed, in f32; None where there is no such control."""
     if run["drop"] == 0:
         return None
-    same = lambda other: (other["plan"], other["drop"]) == (run["plan"], run["drop"]) and (run["plan"] != "random" or other["seed"] == run["seed"])
-    cuts = [other["loss"]["f32"][text] for other in runs if other["method"] == "none" and same(other)]
+    cuts = [other["loss"]["f32"][text] for other in runs if is_cut_of(other, run)]
     controls = [other["loss"]["f32"][text] for other in runs if other["drop"] == 0 and other["method"] == run["method"]]
     if not cuts or not controls:
         return None
     return (cuts[0] - run["loss"]["f32"][text]) / (cuts[0] - statistics.mean(controls))
+
+
+def is_cut_of(other, row):
+    """Whether a run is the same cut, not healed."""
+    same = all(other[key] == row[key] for key in ("plan", "drop"))
+    return same and other["method"] == "none" and (row["plan"] != "random" or other["seed"] == row["seed"])
 
 
 def groups(runs, drop):

@@ -1,13 +1,12 @@
-// Tells a conversation that its tab was hidden: browsers slow down what nobody sees, and its clocks with it.
-import type { Conversation } from "./turns";
+// Browsers slow down what nobody sees, and its clocks with it: what was measured meanwhile is void.
 
-/** From now on; gives what ends it. */
-export function watchVisibility(conversation: Conversation): () => void {
-  const tell = () => {
-    if (document.hidden) conversation.wasHidden();
+/** Tells whenever the tab is hidden, from now on; gives what ends it. */
+export function onHidden(tell: () => void): () => void {
+  const look = () => {
+    if (document.hidden) tell();
   };
-  document.addEventListener("visibilitychange", tell);
+  document.addEventListener("visibilitychange", look);
   return () => {
-    document.removeEventListener("visibilitychange", tell);
+    document.removeEventListener("visibilitychange", look);
   };
 }

@@ -4,6 +4,7 @@
 use burn::tensor::Tensor;
 
 use super::TraceError;
+use crate::decode::distribution;
 use crate::dense::{Dense, DenseError, read_floats};
 use crate::plan::LayerPlan;
 
@@ -125,13 +126,11 @@ fn log_softmaxes(model: &Dense, rows: Tensor<2>) -> Result<Vec<Vec<f64>>, TraceE
     logits
         .chunks_exact(vocabulary)
         .map(|logits| {
-            let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let sum: f64 = logits.iter().map(|x| f64::from(x - most).exp()).sum();
-            if !sum.is_finite() {
-                return Err(TraceError::NonFinite);
+            let logprobs = distribution::log_softmax(logits);
+            match logprobs.iter().any(|logprob| logprob.is_nan()) {
+                true => Err(TraceError::NonFinite),
+                false => Ok(logprobs),
             }
-            let scale = f64::from(most) + sum.ln();
-            Ok(logits.iter().map(|x| f64::from(*x) - scale).collect())
         })
         .collect()
 }

@@ -2,7 +2,18 @@
 import { expect, type Locator, type Page } from "@playwright/test";
 import { strings } from "../../www/strings";
 import { expectAccessible } from "./accessible";
-import { ANSWERED_MS, answered, ask, button, idle, limit, LOADED_MS, open, test } from "./page";
+import {
+  ANSWERED_MS,
+  answered,
+  ask,
+  button,
+  idle,
+  limit,
+  LOADED_MS,
+  open,
+  test,
+  scoredIds,
+} from "./page";
 
 test.describe.configure({ timeout: 2 * LOADED_MS + 6 * ANSWERED_MS });
 
@@ -146,9 +157,7 @@ test("the full answer is scored by the second lane, as a count by hand has it", 
   expect(said.trim()).toContain(full?.text.trim() ?? "");
 
   // By hand, from the ids: the full model's own likeliest are its answer, and the half model's are counted.
-  const ids = await tokens.evaluateAll((all) =>
-    all.map((token) => (token as HTMLElement).dataset.ids?.split(" ").map(Number) ?? []),
-  );
+  const ids = await scoredIds(page);
   expect(ids.map(([token]) => token)).toEqual(full?.tokens);
   expect(ids.map(([, expected]) => expected)).toEqual(full?.tokens);
   const agreed = ids.filter(([token, , found]) => token === found).length;

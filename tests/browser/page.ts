@@ -90,6 +90,14 @@ export function answer(page: Page, lane: 0 | 1 | 2) {
   return page.locator(`hd-exchange:last-of-type hd-answer[data-lane="${lane}"]`);
 }
 
+/** By token of an answer that was looked at: its id, what the first lane holds likeliest, and what the second does. */
+export async function scoredIds(page: Page): Promise<number[][]> {
+  const tokens = page.locator("hd-look [role=toolbar] button");
+  return tokens.evaluateAll((all) =>
+    all.map((token) => (token as HTMLElement).dataset.ids?.split(" ").map(Number) ?? []),
+  );
+}
+
 /** Waits for the alert; once it is there, it must be the right one. */
 export async function expectAlert(page: Page, title: string): Promise<Locator> {
   const alert = page.getByRole("alert");

@@ -5,7 +5,18 @@ import { expect } from "@playwright/test";
 import type * as EngineModule from "../../www/engine";
 import { strings } from "../../www/strings";
 import { expectAccessible } from "./accessible";
-import { answer, answered, ANSWERED_MS, ask, button, limit, open, phase, test } from "./page";
+import {
+  answer,
+  answered,
+  ANSWERED_MS,
+  ask,
+  button,
+  limit,
+  open,
+  phase,
+  scoredIds,
+  test,
+} from "./page";
 
 const TOKENS = 48;
 const PROMPTS = [
@@ -99,9 +110,7 @@ test("the page shows whose words they were, and that nothing changed", async ({ 
   await button(page, strings.look.score(true)).click();
   const scored = page.locator("hd-look [role=toolbar] button");
   await expect(scored).toHaveCount(Number(tokens), { timeout: ANSWERED_MS });
-  const ids = await scored.evaluateAll((all) =>
-    all.map((token) => (token as HTMLElement).dataset.ids?.split(" ").map(Number) ?? []),
-  );
+  const ids = await scoredIds(page);
   const [said, guesses] = [ids.map(([token = -1]) => token), ids.map(([, , found = -1]) => found)];
   expect(said).toEqual(lanes[0]?.tokens);
   const gaveUp = (await shown.getByText(strings.draft.givenUp).count()) > 0;

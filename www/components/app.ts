@@ -23,7 +23,7 @@ import {
   thirdPlans,
   type Plans,
 } from "../turns";
-import { watchVisibility } from "../visibility";
+import { onHidden } from "../visibility";
 import "./about";
 import { type Ask, type Asked } from "./ask";
 import "./ask";
@@ -108,7 +108,9 @@ export class App extends LitElement {
     this.readAddress();
     void this.recall();
     addEventListener("hashchange", reload);
-    this.unwatch = watchVisibility(this.conversation);
+    this.unwatch = onHidden(() => {
+      this.conversation.wasHidden();
+    });
     void this.start();
   }
 

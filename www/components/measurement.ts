@@ -7,6 +7,7 @@ import * as format from "../format";
 import type { LaneMeasured, Measured, Measurement, Spread } from "../measure";
 import { strings } from "../strings";
 import { shared } from "./shared";
+import { figures } from "./table";
 
 @customElement("hd-measurement")
 export class MeasurementView extends LitElement {
@@ -15,6 +16,7 @@ export class MeasurementView extends LitElement {
 
   static override styles = [
     shared,
+    figures,
     css`
       :host {
         display: block;
@@ -39,22 +41,12 @@ export class MeasurementView extends LitElement {
       table {
         width: 100%;
         margin-top: 0.75rem;
-        border-collapse: collapse;
-        font-size: 0.85rem;
-        font-variant-numeric: tabular-nums;
       }
 
       th,
       td {
         padding: 0.3rem 0.5rem 0.3rem 0;
-        border-top: 1px solid var(--line);
-        text-align: left;
         vertical-align: top;
-        font-weight: 400;
-      }
-
-      thead th {
-        font-weight: 600;
       }
 
       tbody th {

@@ -4,6 +4,7 @@ import { measure, type Measurement } from "../measure";
 import { toErrorShape, type ErrorShape } from "../protocol";
 import type { Session } from "../session";
 import { requestOf, type Exchange } from "../turns";
+import { onHidden } from "../visibility";
 
 export class Measuring {
   /** What the device reads at the best; null while nobody has measured it. */
@@ -33,10 +34,9 @@ export class Measuring {
   ): Promise<ErrorShape | null> {
     const stopper = (this.stopper = new AbortController());
     let wasHidden = document.hidden;
-    const watch = () => {
-      wasHidden ||= document.hidden;
-    };
-    document.addEventListener("visibilitychange", watch);
+    const unwatch = onHidden(() => {
+      wasHidden = true;
+    });
     const show = (measurement: Measurement) => {
       this.results.set(exchange, measurement);
       this.host.requestUpdate();
@@ -63,7 +63,7 @@ export class Measuring {
       show({ kind: "failed", why: error.message });
       return error;
     } finally {
-      document.removeEventListener("visibilitychange", watch);
+      unwatch();
       this.stopper = null;
       this.host.requestUpdate();
     }

@@ -16,7 +16,7 @@ import {
   type Plans,
   type Talker,
 } from "../turns";
-import { watchVisibility } from "../visibility";
+import { onHidden } from "../visibility";
 import type {
   AnswerDetail,
   DoneDetail,
@@ -44,7 +44,9 @@ export async function open(request: LanesRequest): Promise<Lanes> {
 
   const voices = [new Sentences(), new Sentences()] as const;
   const conversation = new Conversation(follow, () => document.hidden);
-  const unwatch = watchVisibility(conversation);
+  const unwatch = onHidden(() => {
+    conversation.wasHidden();
+  });
 
   function follow(change: Change): void {
     if (change.kind === "cleared") return;

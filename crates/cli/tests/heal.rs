@@ -42,12 +42,16 @@ impl Texts {
 
     /// `heal` of the model's simple half, a few small steps.
     fn heal(&self, output: &Path, more: &[&str]) -> Vec<String> {
+        self.heal_plan("half", output, more)
+    }
+
+    fn heal_plan(&self, plan: &str, output: &Path, more: &[&str]) -> Vec<String> {
         let model = shared(MODEL);
         let known = [
             "heal",
             text(&model),
             "--plan",
-            "half",
+            plan,
             "--device",
             "cpu",
             "--text",
@@ -440,8 +444,6 @@ fn the_whole_model_learns_from_a_text_and_the_pruned_folder_of_it_is_whole() {
     let texts = texts();
     let (model, output, folder) = (shared(MODEL), texts.path("whole"), texts.path("hf"));
     let more = [
-        "--plan",
-        "full",
         "--method",
         "lora",
         "--rank",
@@ -452,10 +454,7 @@ fn the_whole_model_learns_from_a_text_and_the_pruned_folder_of_it_is_whole() {
         "10",
         "--json",
     ];
-    let mut arguments = texts.heal(&output, &more);
-    // The plan that is asked for stands in place of the simple half.
-    arguments.drain(2..4);
-    let report = json(&slices(&arguments));
+    let report = json(&slices(&texts.heal_plan("full", &output, &more)));
     assert!(report["loss_after"].as_f64() < report["loss_before"].as_f64());
     json(&[
         "prune",
